@@ -31,9 +31,7 @@ GENERATED = ("iop", "buf")
 def sources(folder: Path = SOURCE) -> list[str]:
     """The contracts that code is generated for, relative to `folder`, in a stable order."""
     return sorted(
-        path.relative_to(folder).as_posix()
-        for top in GENERATED
-        for path in (folder / top).rglob("*.proto")
+        path.relative_to(folder).as_posix() for top in GENERATED for path in (folder / top).rglob("*.proto")
     )
 
 
