@@ -78,7 +78,7 @@ def sign(
 ) -> str:
     """A token for `actor`, good for `ttl` seconds, signed with the first key."""
     if not keys:
-        raise errors.Precondition("no actor key is set (IOP_ACTOR_KEYS)", reason="CONFIG_INVALID")
+        raise errors.Precondition("no actor key is set (IOP_ACTOR_KEYS)")
     claims = {
         "sub": actor.subject,
         "aud": audience,
@@ -94,7 +94,7 @@ def sign(
 
 
 def verify(token: str, audience: str = AUDIENCE, keys: Sequence[str] = ()) -> Actor:
-    """The actor of a token; Unauthenticated with reason TOKEN_EXPIRED, TOKEN_AUDIENCE or TOKEN_INVALID."""
+    """The actor of a token; Unauthenticated with reason TOKEN_EXPIRED or TOKEN_INVALID."""
     return verify_until(token, audience, keys)[0]
 
 
@@ -110,7 +110,7 @@ def verify_until(token: str, audience: str, keys: Sequence[str]) -> tuple[Actor,
         except jwt.ExpiredSignatureError:
             raise errors.Unauthenticated("the actor token has expired", reason="TOKEN_EXPIRED") from None
         except jwt.InvalidAudienceError:
-            raise errors.Unauthenticated("the actor token is for someone else", reason="TOKEN_AUDIENCE") from None
+            raise errors.Unauthenticated("the actor token is for someone else", reason="TOKEN_INVALID") from None
         except jwt.InvalidTokenError:
             break
         if not str(claims["iss"]).startswith("iop-"):

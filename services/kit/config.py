@@ -49,7 +49,7 @@ def load(cls: type[T], env: Mapping[str, str] = os.environ) -> T:
             problems.append((name, str(problem)))
     if problems:
         text = "; ".join(f"{name}: {what}" for name, what in problems)
-        raise errors.Invalid(f"bad settings: {text}", reason="CONFIG_INVALID", fields=problems)
+        raise errors.Invalid(f"bad settings: {text}", reason="FIELD_INVALID", fields=problems)
     return cls(**values)
 
 

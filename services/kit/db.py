@@ -35,7 +35,7 @@ def engine(url: str, pool: int = 8, *, statement_timeout_s: float = 60, name: st
     """A synchronous SQLAlchemy engine (psycopg 3) on a postgresql:// address."""
     scheme, _, rest = url.partition("://")
     if scheme.split("+")[0] not in ("postgresql", "postgres") or not rest:
-        raise errors.Invalid("the database address must begin with postgresql://", reason="CONFIG_INVALID")
+        raise errors.Invalid("the database address must begin with postgresql://", reason="FIELD_INVALID")
     options = f"-c statement_timeout={int(statement_timeout_s * 1000)} -c timezone=UTC"
     made = sa.create_engine(
         f"postgresql+psycopg://{rest}",

@@ -36,52 +36,52 @@ class Error(Exception):
 class NotFound(Error):
     """The named resource does not exist or may not be seen."""
 
-    default_reason = "NOT_FOUND"
+    default_reason = "RESOURCE_NOT_FOUND"
 
 
 class Invalid(Error):
     """The request is wrong in itself and will stay wrong."""
 
-    default_reason = "INVALID"
+    default_reason = "FIELD_INVALID"
 
 
 class Conflict(Error):
     """Someone else changed it first: a stale etag or a lost race (ABORTED)."""
 
-    default_reason = "CONFLICT"
+    default_reason = "CONCURRENT_CHANGE"
 
 
 class Exists(Error):
     """What should be created is there already."""
 
-    default_reason = "ALREADY_EXISTS"
+    default_reason = "RESOURCE_EXISTS"
 
 
 class Precondition(Error):
     """The request is fine, the state of the system is not."""
 
-    default_reason = "PRECONDITION"
+    default_reason = "STATE_FORBIDS"
 
 
 class Denied(Error):
     """The actor is known and may not do this."""
 
-    default_reason = "PERMISSION_DENIED"
+    default_reason = "ROLE_MISSING"
 
 
 class Unauthenticated(Error):
     """The actor is not known."""
 
-    default_reason = "UNAUTHENTICATED"
+    default_reason = "TOKEN_MISSING"
 
 
 class Exhausted(Error):
     """A limit is reached; try again later."""
 
-    default_reason = "EXHAUSTED"
+    default_reason = "CAPACITY_EXHAUSTED"
 
 
 class Unavailable(Error):
     """A part we need does not answer; the same call may work soon."""
 
-    default_reason = "UNAVAILABLE"
+    default_reason = "DEPENDENCY_UNAVAILABLE"

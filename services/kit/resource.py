@@ -22,7 +22,7 @@ def name(*parts: str | int) -> str:
 def ids(resource: str, *collections: str, field: str = "name") -> tuple[str, ...]:
     """The ids in a name: ids("campaigns/c1/activities/a2", "campaigns", "activities") -> ("c1", "a2").
 
-    Anything else is errors.Invalid, reason NAME_INVALID, naming `field`.
+    Anything else is errors.Invalid, reason FIELD_INVALID, naming `field`.
     """
     parts = resource.split("/")
     good = len(parts) == 2 * len(collections) and all(
@@ -32,7 +32,7 @@ def ids(resource: str, *collections: str, field: str = "name") -> tuple[str, ...
         shape = "/".join(f"{collection}/{{id}}" for collection in collections)
         raise errors.Invalid(
             f"{resource!r} is not a name of the form {shape}",
-            reason="NAME_INVALID",
+            reason="FIELD_INVALID",
             fields=[(field, f"must have the form {shape}")],
         )
     return tuple(parts[1::2])
@@ -49,10 +49,10 @@ def etag(version: int) -> str:
 
 
 def check_etag(given: str, version: int) -> None:
-    """Conflict (reason ETAG_MISMATCH) when an etag is given and is not that of `version`."""
+    """Conflict (reason ETAG_STALE) when an etag is given and is not that of `version`."""
     if given and given != etag(version):
         raise errors.Conflict(
             "the resource was changed meanwhile; read it again",
-            reason="ETAG_MISMATCH",
+            reason="ETAG_STALE",
             metadata={"given": given, "current": etag(version)},
         )
