@@ -171,9 +171,9 @@ def test_a_role_reaches_its_own_database_only(shared: embedded.Servers) -> None:
     foreign = re.sub(r"/[^/]*$", "/iop_campaign", plain(shared.database_urls["audience"]))
     with pytest.raises(psycopg.OperationalError, match="permission denied"):
         psycopg.connect(foreign)
-    for shared in ("postgres", "template1"):
+    for common in ("postgres", "template1"):
         with pytest.raises(psycopg.OperationalError, match="permission denied"):
-            psycopg.connect(re.sub(r"/[^/]*$", f"/{shared}", foreign))
+            psycopg.connect(re.sub(r"/[^/]*$", f"/{common}", foreign))
 
 
 async def test_nobody_enters_without_the_password(shared: embedded.Servers) -> None:
