@@ -74,7 +74,11 @@ def of_service(name: str) -> Actor:
 
 
 def sign(
-    actor: Actor, audience: str = AUDIENCE, keys: Sequence[str] = (), ttl: float = 300, issuer: str = "iop-gateway"
+    actor: Actor,
+    audience: str = AUDIENCE,
+    keys: Sequence[str] = (),
+    ttl: float = 300,
+    issuer: str = "iop-gateway",
 ) -> str:
     """A token for `actor`, good for `ttl` seconds, signed with the first key."""
     if not keys:
@@ -103,14 +107,20 @@ def verify_until(token: str, audience: str, keys: Sequence[str]) -> tuple[Actor,
     for key in keys:
         try:
             claims = jwt.decode(
-                token, key, algorithms=["HS256"], audience=audience, options={"require": ["exp", "sub", "aud", "iss"]}
+                token,
+                key,
+                algorithms=["HS256"],
+                audience=audience,
+                options={"require": ["exp", "sub", "aud", "iss"]},
             )
         except jwt.InvalidSignatureError:
             continue
         except jwt.ExpiredSignatureError:
             raise errors.Unauthenticated("the actor token has expired", reason="TOKEN_EXPIRED") from None
         except jwt.InvalidAudienceError:
-            raise errors.Unauthenticated("the actor token is for someone else", reason="TOKEN_INVALID") from None
+            raise errors.Unauthenticated(
+                "the actor token is for someone else", reason="TOKEN_INVALID"
+            ) from None
         except jwt.InvalidTokenError:
             break
         if not str(claims["iss"]).startswith("iop-"):

@@ -44,7 +44,9 @@ ROWS = "iop.rows"
 # Counters per outcome or reason on a page's span: iop.count.<word>
 COUNT_PREFIX = "iop.count."
 
-KEYS = frozenset(value for name, value in dict(globals()).items() if name.isupper() and isinstance(value, str))
+KEYS = frozenset(
+    value for name, value in dict(globals()).items() if name.isupper() and isinstance(value, str)
+)
 
 
 def unknown(keys: object) -> set[str]:

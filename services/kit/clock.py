@@ -31,10 +31,15 @@ def to_micros(at: datetime) -> int:
 class _Source(Protocol):
     def micros(self) -> int: ...
 
+    def changed(self) -> int: ...
+
 
 class _System:
     def micros(self) -> int:
         return time.time_ns() // 1000
+
+    def changed(self) -> int:
+        return 0
 
 
 class Clock:
@@ -60,6 +65,10 @@ class Clock:
     def micros(self) -> int:
         """Business time in microseconds since 1970."""
         return self._source.micros()
+
+    def changed_micros(self) -> int:
+        """Unix microseconds at which the clock was last set; 0 for the system's time."""
+        return self._source.changed()
 
     def today(self, tz: str) -> date:
         """The business date in the time zone `tz`."""
@@ -89,11 +98,17 @@ class ClockFile:
             struct.pack_into("<I", record, 20, ((sequence | 1) + 1) & 0xFFFFFFFF)
 
     def micros(self) -> int:
-        while True:
-            business, anchor, rate, sequence = _RECORD.unpack_from(self._map)
-            if sequence % 2 == 0 and struct.unpack_from("<I", self._map, 20)[0] == sequence:
-                break
-            time.sleep(0)
+        business, anchor, rate = self._read()
         if rate == 0.0:
             return int(business)
         return int(business + (time.time_ns() // 1000 - anchor) * rate)
+
+    def changed(self) -> int:
+        return self._read()[1]
+
+    def _read(self) -> tuple[int, int, float]:
+        while True:
+            business, anchor, rate, sequence = _RECORD.unpack_from(self._map)
+            if sequence % 2 == 0 and struct.unpack_from("<I", self._map, 20)[0] == sequence:
+                return business, anchor, rate
+            time.sleep(0)

@@ -61,7 +61,9 @@ class Database:
         statement_timeout_s: float = 60,
         on_write: Callable[[], None] | None = None,
     ) -> None:
-        self.engine = engine(url, pool, statement_timeout_s=statement_timeout_s, name=f"iop-{service or 'kit'}")
+        self.engine = engine(
+            url, pool, statement_timeout_s=statement_timeout_s, name=f"iop-{service or 'kit'}"
+        )
         self.service = service
         self.on_write = on_write  # called in the event loop after a commit that changed rows
         self.on_outbox: list[Callable[[], None]] = []  # wakes the relays
@@ -123,7 +125,9 @@ class Database:
                 if last:
                     if lost:
                         raise errors.Unavailable("the database does not answer") from problem
-                    raise errors.Conflict("too many concurrent changes", reason="CONCURRENT_CHANGE") from problem
+                    raise errors.Conflict(
+                        "too many concurrent changes", reason="CONCURRENT_CHANGE"
+                    ) from problem
                 # A restarting server takes a second or two, a deadlock is over at once.
                 pause = 0.2 * 3**attempt if lost else 0.01 * 3**attempt
                 time.sleep(pause * (0.5 + random.random()))

@@ -163,4 +163,8 @@ def _new_id() -> str:
 
 def _ascii(value: str) -> str:
     """Headers are ASCII: the binding percent-encodes the rest."""
-    return value if value.isascii() and value.isprintable() and "%" not in value else quote(value, safe="/:@!$&'()*+,;=-._~ ")
+    return (
+        value
+        if value.isascii() and value.isprintable() and "%" not in value
+        else quote(value, safe="/:@!$&'()*+,;=-._~ ")
+    )

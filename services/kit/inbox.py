@@ -17,7 +17,9 @@ def table(metadata: sa.MetaData) -> sa.Table:
         metadata,
         sa.Column("consumer", sa.Text, primary_key=True),
         sa.Column("id", sa.Text, primary_key=True),
-        sa.Column("seen_at", sa.DateTime(timezone=True), nullable=False, server_default=sa.func.now(), index=True),
+        sa.Column(
+            "seen_at", sa.DateTime(timezone=True), nullable=False, server_default=sa.func.now(), index=True
+        ),
     )
 
 
@@ -34,4 +36,6 @@ def accept(tx: db.Connection, consumer: str, ids: Iterable[str]) -> set[str]:
 
 def prune(tx: db.Connection, days: float = 16) -> None:
     """Forget ids older than any stream keeps messages. Done hourly by the outbox relay."""
-    tx.execute(sa.text("DELETE FROM inbox WHERE seen_at < now() - make_interval(secs => :s)"), {"s": days * 86400})
+    tx.execute(
+        sa.text("DELETE FROM inbox WHERE seen_at < now() - make_interval(secs => :s)"), {"s": days * 86400}
+    )

@@ -10,9 +10,17 @@ from opentelemetry import trace
 
 from services.kit import mask
 
-_OWN = {"args", "msg", "levelname", "levelno", "exc_info", "exc_text", "stack_info", "message", "taskName"} | set(
-    logging.LogRecord("", 0, "", 0, "", (), None).__dict__
-)
+_OWN = {
+    "args",
+    "msg",
+    "levelname",
+    "levelno",
+    "exc_info",
+    "exc_text",
+    "stack_info",
+    "message",
+    "taskName",
+} | set(logging.LogRecord("", 0, "", 0, "", (), None).__dict__)
 
 
 class JsonFormatter(logging.Formatter):

@@ -41,7 +41,9 @@ def table(metadata: sa.MetaData) -> sa.Table:
         sa.Column("template", sa.Text, nullable=False),
         sa.Column("headers", JSONB, nullable=False),
         sa.Column("body", sa.LargeBinary, nullable=False),
-        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False, server_default=sa.func.clock_timestamp()),
+        sa.Column(
+            "created_at", sa.DateTime(timezone=True), nullable=False, server_default=sa.func.clock_timestamp()
+        ),
     )
 
 
@@ -209,7 +211,9 @@ class Relay:
                     attributes.MESSAGING_OPERATION_TYPE: "send",
                     attributes.MESSAGING_DESTINATION: template,
                     attributes.MESSAGING_BATCH: len(group),
-                    attributes.OUTBOX_WAIT_MS: max(0, started // 1_000_000 - int(group[0].created_at.timestamp() * 1000)),
+                    attributes.OUTBOX_WAIT_MS: max(
+                        0, started // 1_000_000 - int(group[0].created_at.timestamp() * 1000)
+                    ),
                 },
                 kind=SpanKind.PRODUCER,
                 parent=telemetry.extract(group[0].headers),

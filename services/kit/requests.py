@@ -23,7 +23,9 @@ def table(metadata: sa.MetaData) -> sa.Table:
         sa.Column("request_id", sa.Text, primary_key=True),
         sa.Column("digest", sa.LargeBinary, nullable=False),
         sa.Column("response", sa.LargeBinary, nullable=True),
-        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False, server_default=sa.func.now(), index=True),
+        sa.Column(
+            "created_at", sa.DateTime(timezone=True), nullable=False, server_default=sa.func.now(), index=True
+        ),
     )
 
 
@@ -31,7 +33,9 @@ _CLAIM = sa.text(
     "INSERT INTO request (method, actor, request_id, digest) VALUES (:method, :actor, :id, :digest)"
     " ON CONFLICT DO NOTHING"
 )
-_READ = sa.text("SELECT digest, response FROM request WHERE method = :method AND actor = :actor AND request_id = :id")
+_READ = sa.text(
+    "SELECT digest, response FROM request WHERE method = :method AND actor = :actor AND request_id = :id"
+)
 _ANSWER = sa.text(
     "UPDATE request SET response = :response WHERE method = :method AND actor = :actor AND request_id = :id"
 )
@@ -74,7 +78,10 @@ def once(
 
 def prune(tx: db.Connection, days: float = 16) -> None:
     """Forget old answers. Done hourly by the outbox relay."""
-    tx.execute(sa.text("DELETE FROM request WHERE created_at < now() - make_interval(secs => :s)"), {"s": days * 86400})
+    tx.execute(
+        sa.text("DELETE FROM request WHERE created_at < now() - make_interval(secs => :s)"),
+        {"s": days * 86400},
+    )
 
 
 def _digest(request: Message | None) -> bytes:

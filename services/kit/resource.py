@@ -26,7 +26,8 @@ def ids(resource: str, *collections: str, field: str = "name") -> tuple[str, ...
     """
     parts = resource.split("/")
     good = len(parts) == 2 * len(collections) and all(
-        parts[2 * i] == collection and _ID.fullmatch(parts[2 * i + 1]) for i, collection in enumerate(collections)
+        parts[2 * i] == collection and _ID.fullmatch(parts[2 * i + 1])
+        for i, collection in enumerate(collections)
     )
     if not good:
         shape = "/".join(f"{collection}/{{id}}" for collection in collections)

@@ -16,7 +16,16 @@ from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SimpleSpanProcessor, SpanExporter
 from opentelemetry.sdk.trace.sampling import ALWAYS_ON
-from opentelemetry.trace import Link, NonRecordingSpan, Span, SpanContext, SpanKind, Status, StatusCode, TraceState
+from opentelemetry.trace import (
+    Link,
+    NonRecordingSpan,
+    Span,
+    SpanContext,
+    SpanKind,
+    Status,
+    StatusCode,
+    TraceState,
+)
 from prometheus_client import CollectorRegistry, Counter, Histogram, start_http_server
 
 from services.kit import errors
@@ -42,7 +51,9 @@ def inject() -> dict[str, str]:
     context = trace.get_current_span().get_span_context()
     if not context.is_valid:
         return {}
-    headers = {"traceparent": f"00-{context.trace_id:032x}-{context.span_id:016x}-{int(context.trace_flags):02x}"}
+    headers = {
+        "traceparent": f"00-{context.trace_id:032x}-{context.span_id:016x}-{int(context.trace_flags):02x}"
+    }
     if context.trace_state:
         headers["tracestate"] = context.trace_state.to_header()
     return headers
@@ -185,7 +196,9 @@ class Telemetry:
     def histogram(self, name: str, text: str, labels: Sequence[str] = ()) -> Histogram:
         """The Prometheus histogram (seconds) of that name, made at first use."""
         buckets = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
-        return self._metric(name, lambda: Histogram(name, text, labels, registry=self.registry, buckets=buckets))
+        return self._metric(
+            name, lambda: Histogram(name, text, labels, registry=self.registry, buckets=buckets)
+        )
 
     def serve_metrics(self, listen: str) -> None:
         """Serve /metrics at host:port from a thread of its own."""
