@@ -44,8 +44,8 @@ def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Postgres]:
 class _Databases:
     """Databases of one session: a migrated template per service, and copies of it."""
 
-    def __init__(self, request: pytest.FixtureRequest) -> None:
-        self._request = request
+    def __init__(self, server: Postgres | None) -> None:
+        self._server = server
         self._templates: dict[str, str] = {}
 
     def _base(self, service: str) -> str:
@@ -54,15 +54,15 @@ class _Databases:
             return given.replace("postgres://", "postgresql://", 1).replace(
                 "postgresql://", "postgresql+psycopg://", 1
             )
-        server: Postgres = self._request.getfixturevalue("postgres")
-        return server.database_urls[service]
+        assert self._server is not None
+        return self._server.database_urls[service]
 
     def _admin(self, service: str) -> psycopg.Connection[tuple[object, ...]]:
         if os.environ.get(f"DATABASE_URL_{service.upper()}"):
             url = make_url(self._base(service)).set(drivername="postgresql")
             return psycopg.connect(url.render_as_string(hide_password=False), autocommit=True)
-        server: Postgres = self._request.getfixturevalue("postgres")
-        return server.connect()
+        assert self._server is not None
+        return self._server.connect()
 
     def _create(self, service: str, name: str, template: str | None) -> str:
         url = make_url(self._base(service))
@@ -93,7 +93,8 @@ class _Databases:
 
 @pytest.fixture(scope="session")
 def _databases(request: pytest.FixtureRequest) -> Iterator[_Databases]:
-    databases = _Databases(request)
+    external = all(os.environ.get(f"DATABASE_URL_{name.upper()}") for name in SERVICES)
+    databases = _Databases(None if external else request.getfixturevalue("postgres"))
     yield databases
     databases.close()
 
