@@ -55,7 +55,7 @@ class Actor:
             )
 
     def require_role(self, *roles: str) -> None:
-        """Denied, reason ROLE_MISSING, unless the actor has one of `roles` (admin and service always pass)."""
+        """Denied, reason ROLE_MISSING, without one of `roles` (admin and service always pass)."""
         if not self.roles & {*roles, "admin", "service"}:
             raise errors.Denied(
                 f"this needs one of the roles {', '.join(roles)}",

@@ -1,5 +1,7 @@
 """The life of a service: start in one straight line, stop in reverse, say clearly what went wrong."""
 
+from __future__ import annotations
+
 import asyncio
 import contextlib
 import importlib
@@ -10,7 +12,7 @@ import signal
 import sys
 import time
 from collections.abc import Awaitable, Callable, Coroutine
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from grpc_health.v1 import health, health_pb2
 from opentelemetry.sdk.trace.export import SpanExporter
@@ -21,6 +23,9 @@ from services.kit.clock import Clock
 from services.kit.config import Runtime
 from services.kit.status import Status
 from services.kit.telemetry import Telemetry
+
+if TYPE_CHECKING:
+    from services.kit.rpc import Server
 
 STOP_LIMIT_S = 10.0
 
@@ -42,6 +47,7 @@ class Service:
         self.failure: BaseException | None = None
         self.failed = asyncio.Event()
         self.is_ready = False
+        self.rpc: Server | None = None  # set by rpc.Server.start
         self._stops: list[tuple[str, Stop]] = []
         self._stopped = False
         if runtime.metrics_listen:
@@ -62,13 +68,13 @@ class Service:
         return database
 
     def on_stop(self, label: str, fn: Stop) -> None:
-        """Call `fn` (plain or async) when the service stops: last registered first, each with a time limit."""
+        """Call `fn` (plain or async) when the service stops: last registered first, with a time limit."""
         self._stops.append((label, fn))
 
     def spawn(
         self, label: str, work: Coroutine[Any, Any, Any], *, stop: Stop | None = None
     ) -> asyncio.Task[Any]:
-        """Run `work` in the background until the service stops, when it is cancelled (after `stop`, if given).
+        """Run `work` in the background until the service stops: then `stop()`, if given, and cancel it.
 
         An exception that escapes it ends the process with one clear line.
         """
@@ -170,7 +176,7 @@ def module_of(name: str) -> str:
 
 
 async def start_in_process(name: str, runtime: Runtime, *, exporter: SpanExporter | None = None) -> Service:
-    """Start a service in this process and return it; several keep apart. End it with `await service.stop()`."""
+    """Start a service in this process; several keep apart. End it with `await service.stop()`."""
     module = importlib.import_module(module_of(name))
     service = Service(name, runtime, exporter=exporter)
     try:

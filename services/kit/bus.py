@@ -5,6 +5,7 @@ import contextlib
 import hashlib
 import logging
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from google.protobuf.message import Message
@@ -63,7 +64,7 @@ class Bus:
                     service.runtime.nats_url.split(","),
                     name=service.name,
                     max_reconnect_attempts=-1,
-                    reconnect_time_wait=0.25,
+                    reconnect_time_wait=0.25,  # type: ignore[arg-type]
                     connect_timeout=5,
                     ping_interval=10,
                     max_outstanding_pings=2,
@@ -101,13 +102,13 @@ class Bus:
         Waits for streams of other owners that a consumer reads.
         """
         for stream in (DEAD_LETTERS, *streams):
-            await self._patiently(lambda stream=stream: ensure_stream(self.js, stream))
+            await self._patiently(partial(ensure_stream, self.js, stream))
         for bucket in buckets:
-            await self._patiently(lambda bucket=bucket: ensure_bucket(self.js, bucket))
+            await self._patiently(partial(ensure_bucket, self.js, bucket))
         for kv_bucket in kvs:
-            await self._patiently(lambda kv_bucket=kv_bucket: ensure_kv(self.js, kv_bucket))
+            await self._patiently(partial(ensure_kv, self.js, kv_bucket))
         await asyncio.gather(
-            *(self._patiently(lambda c=c: ensure_consumer(self.js, c, self._log)) for c in consumers)
+            *(self._patiently(partial(ensure_consumer, self.js, c, self._log)) for c in consumers)
         )
 
     async def publish(
@@ -225,7 +226,7 @@ class Bus:
             )[0]
             if problem is not None:
                 raise problem
-            await self.js.delete_msg(DEAD_LETTERS.name, dead.seq)
+            await self.js.delete_msg(DEAD_LETTERS.name, int(dead.seq or 0))
             count += 1
 
     async def put_object(self, bucket: str, name: str, data: bytes) -> str:

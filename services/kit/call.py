@@ -49,7 +49,7 @@ def acting_actor() -> Actor | None:
 
 @contextmanager
 def acting(actor: Actor) -> Iterator[None]:
-    """Inside, outgoing calls are made and signed as `actor` (the gateway for its users, a service for itself)."""
+    """Inside, outgoing calls are signed as `actor` (a user at the gateway, a service for itself)."""
     mark = _acting.set(actor)
     try:
         yield

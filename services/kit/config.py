@@ -63,7 +63,7 @@ def masked(settings: Any) -> dict[str, str]:
 
 
 def convert(raw: str, kind: Any) -> Any:
-    """One text as a value of type `kind` (str, int, float, bool, Path, date, time, Enum, tuple[X, ...], X | None)."""
+    """One text as a value of type `kind`: simple types, Enum, tuple[X, ...], X | None."""
     origin = typing.get_origin(kind)
     if origin in (typing.Union, types.UnionType):
         inner = [k for k in typing.get_args(kind) if k is not type(None)]

@@ -192,7 +192,7 @@ class Subscription:
         self._wanted.set()
         self._hand = hand
         try:
-            # What came here before and was not settled may have killed its process: alone it harms nobody else.
+            # What was handed out before and not settled may have killed its process: alone it harms nobody.
             if any(delivery.redelivered > 1 for delivery in hand):
                 for delivery in hand:
                     await self._settle([delivery])

@@ -165,7 +165,7 @@ def copy_rows(tx: Connection, table: str, columns: Sequence[str], rows: Iterable
 
 
 def copy_columns(tx: Connection, table: str, columns: Mapping[str, Any]) -> int:
-    """COPY equally long columns (numpy arrays or lists) into `table` inside the transaction; returns the rows.
+    """COPY equally long columns (numpy arrays or lists) into `table`; returns the number of rows.
 
     Integers, floats, booleans, text, None and datetime64 are understood; bytes go as bytea.
     """

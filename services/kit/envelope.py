@@ -17,6 +17,8 @@ from services.kit import errors, partition, telemetry
 
 MESSAGE_ID = "Nats-Msg-Id"
 
+_options: dict[type[Message], tuple[str, bool, tuple[str, ...]]] = {}
+
 
 @dataclass(frozen=True)
 class Envelope:
@@ -147,14 +149,17 @@ def message_type(name: str) -> type[Message] | None:
     return None
 
 
-@lru_cache(maxsize=1024)
 def _event_option(kind: type[Message]) -> tuple[str, bool, tuple[str, ...]]:
-    from iop.common.v1 import options_pb2
+    known = _options.get(kind)
+    if known is None:
+        from iop.common.v1 import options_pb2
 
-    option: Any = kind.DESCRIPTOR.GetOptions().Extensions[options_pb2.event]
-    if not option.subject:
-        raise ValueError(f"{kind.DESCRIPTOR.full_name} has no (iop.common.v1.event) option")
-    return option.subject, option.partitioned, tuple(option.lanes)
+        extensions: Any = kind.DESCRIPTOR.GetOptions().Extensions
+        option = extensions[options_pb2.event]
+        if not option.subject:
+            raise ValueError(f"{kind.DESCRIPTOR.full_name} has no (iop.common.v1.event) option")
+        known = _options[kind] = option.subject, option.partitioned, tuple(option.lanes)
+    return known
 
 
 def _new_id() -> str:

@@ -47,7 +47,7 @@ class JsonFormatter(logging.Formatter):
 
 
 def make(service: str, level: str = "INFO", stream: TextIO | None = None) -> logging.Logger:
-    """A logger of its own for one Service (several may live in one process); it passes records on to the root."""
+    """A logger of its own for one Service (several may live in one process)."""
     logger = logging.Logger(f"iop.{service}", level)
     handler = logging.StreamHandler(stream or sys.stderr)
     handler.setFormatter(JsonFormatter(service))

@@ -121,6 +121,7 @@ class Relay:
         self._woken = asyncio.Event()
         self._blocked: dict[str, float] = {}  # subject whose stream is full -> when to try again
         self._trouble = ""
+        self._step: asyncio.Task[tuple[int, int]] | None = None
         database.on_outbox.append(self.wake)
         service.status.outbox = self._count
 
@@ -145,6 +146,9 @@ class Relay:
                     await self._db.transaction(_prune)
             except (errors.Unavailable, errors.Exhausted, errors.Conflict) as problem:
                 self._report(str(problem))
+            except asyncio.CancelledError:
+                await self._finish()
+                raise
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._woken.wait(), pause)
 
@@ -153,11 +157,9 @@ class Relay:
         self._step = asyncio.get_running_loop().create_task(self.step())
         return self._step
 
-    async def finish(self) -> None:
-        """Wait for the batch in hand; called when the service stops."""
-        step = getattr(self, "_step", None)
-        if step is not None and not step.done():
-            await asyncio.wait({step}, timeout=5)
+    async def _finish(self) -> None:
+        if self._step is not None and not self._step.done():
+            await asyncio.wait({self._step}, timeout=5)
 
     async def step(self) -> tuple[int, int]:
         """Send one batch; (rows sent, rows that could not be sent)."""

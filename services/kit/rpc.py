@@ -107,7 +107,7 @@ class Server:
         )
 
     def add(self, add_to_server: Callable[[Any, Any], None], servicer: Any) -> None:
-        """Serve a generated service: `server.add(audience_pb2_grpc.add_AudienceServiceServicer_to_server, api)`."""
+        """Serve a generated service: `server.add(x_pb2_grpc.add_XServiceServicer_to_server, api)`."""
         add_to_server(servicer, _Registrar(self))
 
     async def start(self) -> None:
@@ -126,6 +126,7 @@ class Server:
                 f"cannot listen on {self.service.runtime.listen}: the address is taken"
             ) from None
         await self._server.start()
+        self.service.rpc = self
 
     async def stop(self, grace: float = 5.0) -> None:
         """Refuse new calls, give running ones `grace` seconds."""

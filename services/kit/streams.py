@@ -21,7 +21,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Stream:
-    """A stream on file. `discard="new"` makes a full stream push back on its publishers (errors.Exhausted)."""
+    """A stream on file. With `discard="new"` a full stream refuses: publishers get errors.Exhausted."""
 
     name: str
     subjects: Sequence[str]
@@ -108,17 +108,18 @@ async def ensure_stream(js: JetStreamContext, stream: Stream) -> None:
 
 
 async def _stored(js: JetStreamContext, config: api.StreamConfig) -> api.StreamConfig:
+    name = str(config.name)
     try:
-        existing = (await js.stream_info(config.name)).config
+        existing = (await js.stream_info(name)).config
     except js_errors.NotFoundError:
         return (await js.add_stream(config)).config
     unchangeable = {
         "retention": (_text(config.retention), _text(existing.retention)),
         "storage": (_text(config.storage), _text(existing.storage)),
     }
-    _compare(f"stream {config.name}", unchangeable)
+    _compare(f"stream {name}", unchangeable)
     await js.update_stream(config)
-    return (await js.stream_info(config.name)).config
+    return (await js.stream_info(name)).config
 
 
 async def ensure_consumer(js: JetStreamContext, consumer: Consumer, log: logging.Logger) -> None:

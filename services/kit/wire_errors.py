@@ -69,13 +69,13 @@ async def abort(context: Any, problem: errors.Error, service: str) -> None:
     await context.abort(code_of(problem), status.message, trailing)
 
 
-def translate(problem: grpc.RpcError) -> errors.Error:
+def translate(problem: Any) -> errors.Error:
     """The kit's error in a failed call, with its reason, fields, metadata and delay."""
-    code: grpc.StatusCode = problem.code()  # type: ignore[attr-defined]
+    code: grpc.StatusCode = problem.code()
     kind = _KINDS.get(code, errors.Error)
-    message = problem.details() or code.name.lower()  # type: ignore[attr-defined]
+    message = problem.details() or code.name.lower()
     found = kind(message, reason="DEADLINE_EXCEEDED" if code is _Code.DEADLINE_EXCEEDED else "")
-    for key, value in problem.trailing_metadata() or ():  # type: ignore[attr-defined]
+    for key, value in problem.trailing_metadata() or ():
         if key == DETAILS_KEY:
             _fill(found, value)
     return found
