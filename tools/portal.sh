@@ -16,7 +16,7 @@ give_up() {
 [ -f "$portal/package.json" ] || give_up "$portal/package.json is missing"
 
 sources() {
-  find "$portal" \( -name node_modules -o -name dist \) -prune -o -type f -print0 | sort -z | xargs -0 sha256sum
+  find "$portal" \( -name node_modules -o -name dist \) -prune -o -type f ! -name "*.tsbuildinfo" -print0 | sort -z | xargs -0 sha256sum
 }
 stamp=$(sources | sha256sum | cut -d' ' -f1)
 if [ -f "$portal/dist/.stamp" ] && [ "$(cat "$portal/dist/.stamp")" = "$stamp" ]; then exit 0; fi
@@ -42,7 +42,14 @@ else
     .venv/bin/python -m pip install --quiet --disable-pip-version-check --no-input --require-hashes \
       -r requirements-portal.lock 2>build/node.log || give_up "Node could not be installed (build/node.log)"
   fi
-  tools="$(wheel)/bin"
+  # The wheel's npm is a link that zip files cannot hold: npm is called by its script.
+  tools=$PWD/build/node
+  mkdir -p "$tools"
+  ln -sf "$(wheel)/bin/node" "$tools/node"
+  for name in npm npx; do
+    printf '#!/bin/sh\nexec "%s/bin/node" "%s/lib/node_modules/npm/bin/%s-cli.js" "$@"\n' "$(wheel)" "$(wheel)" "$name" >"$tools/$name"
+    chmod +x "$tools/$name"
+  done
 fi
 
 log=build/portal.log
