@@ -50,6 +50,11 @@ else
     printf '#!/bin/sh\nexec "%s/bin/node" "%s/lib/node_modules/npm/bin/%s-cli.js" "$@"\n' "$(wheel)" "$(wheel)" "$name" >"$tools/$name"
     chmod +x "$tools/$name"
   done
+  # It brings certificates of its own; a company's are in the system's file.
+  system_certificates=/etc/ssl/certs/ca-certificates.crt
+  if [ -z "${NODE_EXTRA_CA_CERTS:-}" ] && [ -f "$system_certificates" ]; then
+    export NODE_EXTRA_CA_CERTS=$system_certificates
+  fi
 fi
 
 log=build/portal.log
