@@ -41,12 +41,11 @@ install_venv_module() {
   local package=python3-venv
   if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null && [ "$1" = /usr/bin/python3 ]; then
     echo "iop: installing $package"
-    { apt-get update && apt-get install -y --no-install-recommends "$package"; } >/tmp/iop-apt.$$ 2>&1 || {
-      tail -3 /tmp/iop-apt.$$ >&2
-      rm -f /tmp/iop-apt.$$
+    { apt-get update && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends "$package"; } \
+      >build/apt.log 2>&1 || {
+      tail -3 build/apt.log >&2
       fail "$package could not be installed: apt-get install -y $package"
     }
-    rm -f /tmp/iop-apt.$$
   else
     fail "$1 has no venv module: apt-get install -y $package (with sudo), or set PYTHON to another one"
   fi
@@ -57,7 +56,8 @@ exec 9>build/setup.lock
 flock 9
 ready && exit 0
 
-if ! works; then
+# A folder left by an interrupted installation may have no pip yet.
+if ! works || ! .venv/bin/python -m pip --version >/dev/null 2>&1; then
   python=$(find_python)
   has_venv "$python" || install_venv_module "$python"
   echo "iop: making .venv with $("$python" --version)"
