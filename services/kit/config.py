@@ -117,7 +117,7 @@ class Runtime:
     """What every process needs, whichever service it runs. Tests build it directly."""
 
     database_url: str = dataclasses.field(default="", repr=False)
-    nats_url: str = ""
+    nats_url: str = dataclasses.field(default="", repr=False)
     redis_url: str = dataclasses.field(default="", repr=False)
     listen: str = "127.0.0.1:0"
     addresses: Mapping[str, str] = dataclasses.field(default_factory=dict)  # service -> host:port

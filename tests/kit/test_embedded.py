@@ -214,8 +214,10 @@ def test_secrets_are_private_and_not_shown(shared: embedded.Servers) -> None:
 
 
 def test_the_environment_replaces_each_part(tmp_path: Path) -> None:
+    mounted = tmp_path / "database-url"
+    mounted.write_text("postgresql://u:p@db/a\n")
     env = {
-        "DATABASE_URL_AUDIENCE": "postgresql://u:p@db/a",
+        "DATABASE_URL_AUDIENCE_FILE": str(mounted),
         "NATS_URL": "nats://elsewhere:4222",
         "REDIS_URL": "redis://elsewhere/0",
     }

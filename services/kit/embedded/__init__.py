@@ -96,12 +96,12 @@ def start(
     """
     env = os.environ if env is None else env
     external = {
-        name: _sqlalchemy_url(env[variable])
+        name: _sqlalchemy_url(given)
         for name in services
-        if env.get(variable := f"DATABASE_URL_{name.upper()}")
+        if (given := _given(env, f"DATABASE_URL_{name.upper()}"))
     }
     wanted = [name for name in services if name not in external]
-    nats_url, redis_url = env.get("NATS_URL", ""), env.get("REDIS_URL", "")
+    nats_url, redis_url = _given(env, "NATS_URL"), _given(env, "REDIS_URL")
     running: dict[str, Server] = {}
     admin_url: str | None = None
     database_urls = dict(external)
@@ -157,6 +157,13 @@ def _own(data_dir: Path) -> IO[str]:
     lock.write(str(os.getpid()))
     lock.flush()
     return lock
+
+
+def _given(env: Mapping[str, str], variable: str) -> str:
+    """An address from the environment, or from the file that `<variable>_FILE` names."""
+    if path := env.get(f"{variable}_FILE"):
+        return env.get(variable) or Path(path).read_text().strip()
+    return env.get(variable, "")
 
 
 def _port(env: Mapping[str, str], variable: str) -> int:
