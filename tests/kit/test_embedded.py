@@ -128,15 +128,19 @@ PARENT = """
 import sys, time
 from pathlib import Path
 from services.kit import embedded
+from services.kit.embedded import process
+if sys.argv[2] == "no setpriv":
+    process._understands_pdeathsig = lambda path: False
 servers = embedded.start(Path(sys.argv[1]), ["audience"], {}, durable=False)
 print(*[server.pid for server in servers.running.values()], flush=True)
 time.sleep(600)
 """
 
 
-def test_a_killed_parent_leaves_nothing_running(tmp_path: Path) -> None:
+@pytest.mark.parametrize("machine", ["setpriv", "no setpriv"])
+def test_a_killed_parent_leaves_nothing_running(tmp_path: Path, machine: str) -> None:
     parent = subprocess.Popen(
-        [sys.executable, "-c", PARENT, str(tmp_path)], cwd=ROOT, stdout=subprocess.PIPE, text=True
+        [sys.executable, "-c", PARENT, str(tmp_path), machine], cwd=ROOT, stdout=subprocess.PIPE, text=True
     )
     assert parent.stdout is not None
     found = [int(word) for word in parent.stdout.readline().split()]

@@ -1,7 +1,8 @@
-"""Each service starts alone: from a tree with the contracts, the kit and itself, without any other service."""
+"""Each service starts alone: from a tree that holds the contracts, the kit and itself."""
 
 from __future__ import annotations
 
+import asyncio
 import os
 import shutil
 import signal
@@ -22,7 +23,7 @@ from tests.conftest import MakeDatabase
 ROOT = Path(__file__).resolve().parents[2]
 SERVICES = ("audience", "event", "campaign", "touchpoint", "evaluation", "campus")
 
-# What other services declare: a service waits for the streams it consumes, here they stand in for their owners.
+# A service waits for the streams it consumes; these stand in for those of their owners.
 STREAMS = {
     "IOP_AUDIENCE": ["iop.audience.v1.>"],
     "IOP_EVENT_LOG": [
@@ -83,10 +84,10 @@ def serving(port: int) -> bool:
 
 
 @pytest.mark.parametrize("service", SERVICES)
-async def test_a_service_starts_from_contracts_kit_and_itself(
+def test_a_service_starts_from_contracts_kit_and_itself(
     service: str, make_database: MakeDatabase, nats_url: str, redis_url: str, tmp_path: Path
 ) -> None:
-    await declare_for_others(nats_url, service)
+    asyncio.run(declare_for_others(nats_url, service))
     tree = tree_of(service, tmp_path / "tree")
     port = free_port()
     env = {
