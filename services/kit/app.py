@@ -217,24 +217,30 @@ async def _run(runtimes: dict[str, Runtime]) -> int:
         loop.add_signal_handler(number, stopping.set)
     services: list[Service] = []
     try:
-        for name, runtime in runtimes.items():
-            starting = asyncio.ensure_future(start_in_process(name, runtime))
-            if not await _before(starting, stopping):
-                return 0
-            try:
-                services.append(starting.result())
-            except Exception as problem:
-                logger = log.make(name)
-                foreseen = isinstance(problem, errors.Error)
-                logger.critical("%s cannot start: %s", name, problem, exc_info=None if foreseen else problem)
-                return 1
-            services[-1].log.info("ready")
+        # Side by side, since each may wait for what another declares.
+        starting = asyncio.gather(*(_start(name, runtime, services) for name, runtime in runtimes.items()))
+        if not await _before(starting, stopping):
+            return 0
+        if not all(starting.result()):
+            return 1
         ends = [asyncio.ensure_future(service.failed.wait()) for service in services]
         await _first([asyncio.ensure_future(stopping.wait()), *ends])
         return 1 if any(service.failure for service in services) else 0
     finally:
         for service in reversed(services):
             await service.stop()
+
+
+async def _start(name: str, runtime: Runtime, services: list[Service]) -> bool:
+    try:
+        service = await start_in_process(name, runtime)
+    except Exception as problem:
+        foreseen = isinstance(problem, errors.Error)
+        log.make(name).critical("%s cannot start: %s", name, problem, exc_info=None if foreseen else problem)
+        return False
+    services.append(service)
+    service.log.info("ready")
+    return True
 
 
 async def _before(work: asyncio.Future[Any], event: asyncio.Event) -> bool:

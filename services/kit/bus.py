@@ -17,6 +17,7 @@ from opentelemetry.trace import SpanKind
 
 from services.kit import attributes, envelope, errors
 from services.kit.consume import Delivery, Handler, Subscription
+from services.kit.publisher import Publisher, unavailable
 from services.kit.streams import (
     DEAD_LETTERS,
     Bucket,
@@ -27,6 +28,7 @@ from services.kit.streams import (
     ensure_consumer,
     ensure_kv,
     ensure_stream,
+    stream_exists,
     wait_for,
 )
 
@@ -36,7 +38,6 @@ if TYPE_CHECKING:
 __all__ = ["Bucket", "Bus", "Consumer", "Delivery", "Handler", "KeyValue", "Stream"]
 
 ACK_TIMEOUT_S = 10.0
-_STORE_FAILED = 10077  # the server's code for "cannot store"; with "maximum" in the text the stream is full
 
 
 class Bus:
@@ -47,10 +48,9 @@ class Bus:
         self._nc = connection
         self._log: logging.Logger = service.log
         self._subscriptions: list[Subscription] = []
-        # Bounded by callers: relays send 500 at a time and wait.
-        self.js: JetStreamContext = connection.jetstream(
-            timeout=ACK_TIMEOUT_S, publish_async_max_pending=8192
-        )
+        self._declared: dict[str, asyncio.Event] = {}  # consumer -> set once the server has it
+        self._publisher = Publisher(connection)
+        self.js: JetStreamContext = connection.jetstream(timeout=ACK_TIMEOUT_S)
 
     @classmethod
     async def connect(cls, service: "Service") -> "Bus":
@@ -99,7 +99,8 @@ class Bus:
     ) -> None:
         """Create or update what is declared, read it back, refuse a difference (errors.Precondition).
 
-        Waits for streams of other owners that a consumer reads.
+        A consumer on a stream that its owner has not declared yet is made in the background, as soon
+        as it is there: `consume` may be called at once and then begins by itself.
         """
         for stream in (DEAD_LETTERS, *streams):
             await self._patiently(partial(ensure_stream, self.js, stream))
@@ -107,9 +108,17 @@ class Bus:
             await self._patiently(partial(ensure_bucket, self.js, bucket))
         for kv_bucket in kvs:
             await self._patiently(partial(ensure_kv, self.js, kv_bucket))
-        await asyncio.gather(
-            *(self._patiently(partial(ensure_consumer, self.js, c, self._log)) for c in consumers)
-        )
+        for consumer in consumers:
+            declared = self._declared[consumer.name] = asyncio.Event()
+            there = await self._patiently(partial(stream_exists, self.js, consumer.stream))
+            if there:
+                await self._declare(consumer, declared)
+            else:
+                self._service.spawn(f"declare {consumer.name}", self._declare(consumer, declared))
+
+    async def _declare(self, consumer: Consumer, declared: asyncio.Event) -> None:
+        await self._patiently(partial(ensure_consumer, self.js, consumer, self._log))
+        declared.set()
 
     async def publish(
         self,
@@ -157,30 +166,8 @@ class Bus:
                 raise problem
 
     async def send_all(self, envelopes: Sequence[envelope.Envelope]) -> list[errors.Error | None]:
-        """Send envelopes without waiting in between, then await every confirmation; one result each."""
-        results: list[errors.Error | None] = [None] * len(envelopes)
-        pending: dict[asyncio.Future[Any], int] = {}
-        for i, item in enumerate(envelopes):
-            try:
-                pending[await self.js.publish_async(item.subject, item.body, headers=item.headers)] = i
-            except nats_errors.MaxPayloadError:
-                results[i] = errors.Invalid(
-                    f"a message of {len(item.body)} bytes is too large for {item.subject}"
-                )
-            except (nats_errors.Error, OSError, ConnectionError) as problem:
-                for rest in range(i, len(envelopes)):
-                    results[rest] = _publish_error(problem)
-                break
-        if pending:
-            done, late = await asyncio.wait(pending, timeout=ACK_TIMEOUT_S)
-            for future in late:
-                future.cancel()
-                results[pending[future]] = errors.Unavailable("NATS did not confirm in time")
-            for future in done:
-                problem_ = future.exception()
-                if problem_ is not None:
-                    results[pending[future]] = _publish_error(problem_)
-        return results
+        """Send envelopes in order, await every confirmation; one result each, None for a stored one."""
+        return await self._publisher.send(list(envelopes), ACK_TIMEOUT_S)
 
     async def consume(
         self,
@@ -201,11 +188,25 @@ class Bus:
         stream from there (state rebuilt from a checkpoint).
         """
         subscription = Subscription(self._service, self._nc, self.js, consumer, handler, batch, linger_s)
-        await self._patiently(lambda: subscription.open(start_sequence))
+        declared = self._declared.get(consumer.name)
+        if declared is None:
+            await self.ensure(consumers=[consumer])
+            declared = self._declared[consumer.name]
         self._subscriptions.append(subscription)
         self._service.status.consumers[consumer.name] = subscription
-        self._service.spawn(f"consume {consumer.name}", subscription.run(), stop=subscription.close)
+        self._service.spawn(
+            f"consume {consumer.name}",
+            self._consume(subscription, declared, start_sequence),
+            stop=subscription.close,
+        )
         return subscription
+
+    async def _consume(
+        self, subscription: Subscription, declared: asyncio.Event, start_sequence: int | None
+    ) -> None:
+        await declared.wait()
+        await self._patiently(partial(subscription.open, start_sequence))
+        await subscription.run()
 
     async def replay_dead_letters(self, consumer: str) -> int:
         """Send the dead letters of a consumer to their subjects again; returns how many.
@@ -241,7 +242,7 @@ class Bus:
 
             await store.put(name, data, meta=api.ObjectMeta(name=name, description=digest))
         except (nats_errors.Error, OSError) as problem:
-            raise _publish_error(problem) from problem
+            raise unavailable(problem) from problem
         return digest
 
     async def get_object(self, bucket: str, name: str, digest: str = "") -> bytes:
@@ -255,7 +256,7 @@ class Bus:
         except (js_errors.ObjectNotFoundError, js_errors.NotFoundError):
             raise errors.NotFound(f"there is no object {name} in {bucket}") from None
         except (TimeoutError, nats_errors.Error, OSError) as problem:
-            raise _publish_error(problem) from problem
+            raise unavailable(problem) from problem
         if digest and hashlib.sha256(data).hexdigest() != digest:
             raise errors.Conflict(f"the object {name} in {bucket} has another digest")
         return data
@@ -270,13 +271,12 @@ class Bus:
         """The key-value bucket of that name (nats.js.kv.KeyValue), declared by `ensure`."""
         return await self.js.key_value(name)
 
-    async def _patiently(self, work: Callable[[], Awaitable[Any]]) -> None:
+    async def _patiently(self, work: Callable[[], Awaitable[Any]]) -> Any:
         """Repeat a declaration while the server is away or JetStream is still starting."""
         pause = 0.1
         while True:
             try:
-                await work()
-                return
+                return await work()
             except (
                 nats_errors.TimeoutError,
                 nats_errors.NoRespondersError,
@@ -290,7 +290,8 @@ class Bus:
         self._log.debug("NATS: %s", problem)
 
     async def _on_lost(self) -> None:
-        if not self._nc.is_closed:
+        self._publisher.lost()
+        if not self._nc.is_closed and not self._nc.is_draining:
             self._log.warning("the connection to NATS is lost; reconnecting")
 
     async def _on_back(self) -> None:
@@ -307,12 +308,3 @@ class Bus:
 
 async def _read_object(store: Any, name: str) -> bytes:
     return bytes((await store.get(name)).data or b"")
-
-
-def _publish_error(problem: BaseException) -> errors.Error:
-    if isinstance(problem, js_errors.APIError) and problem.err_code == _STORE_FAILED:
-        if "maximum" in (problem.description or ""):
-            return errors.Exhausted("the stream is full", retry_after=0.5)
-    if isinstance(problem, nats_errors.MaxPayloadError):
-        return errors.Invalid("the message is too large for the bus")
-    return errors.Unavailable(f"NATS: {problem or type(problem).__name__}")

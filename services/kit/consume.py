@@ -24,7 +24,7 @@ from nats.js import errors as js_errors
 from opentelemetry.trace import Link, SpanKind
 
 from services.kit import attributes, envelope, errors, telemetry
-from services.kit.streams import Consumer
+from services.kit.streams import Consumer, ensure_consumer, stream_exists
 
 if TYPE_CHECKING:
     from services.kit.app import Service
@@ -122,7 +122,13 @@ class Subscription:
         return len(self._buffer) + len(self._hand)
 
     async def info(self) -> tuple[int, int]:
-        """(messages not delivered, messages delivered and not settled) as the server counts them."""
+        """(messages not delivered, messages delivered and not settled) as the server counts them.
+
+        (-1, -1) while the subscription is not open yet; nothing waits in a stream that is not there.
+        """
+        if self._sub is None:
+            there = await stream_exists(self._js, self.consumer.stream)
+            return (-1, -1) if there else (0, 0)
         info = await self._js.consumer_info(self.consumer.stream, self.consumer.name)
         return info.num_pending or 0, info.num_ack_pending or 0
 
@@ -165,6 +171,8 @@ class Subscription:
         deadline = time.monotonic() + 8
         while self._hand and time.monotonic() < deadline:
             await asyncio.sleep(0.02)
+        if self._sub is None:
+            return
         with contextlib.suppress(Exception):
             await self._sub.unsubscribe()
             for msg in self._buffer:
@@ -371,8 +379,6 @@ class Subscription:
         try:
             await self._js.consumer_info(self.consumer.stream, self.consumer.name)
         except js_errors.NotFoundError:
-            from services.kit.streams import ensure_consumer
-
             self._log.warning("%s has vanished and is created again", self.consumer.name)
             await ensure_consumer(self._js, self.consumer, self._log)
         except (nats_errors.Error, OSError):

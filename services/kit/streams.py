@@ -122,6 +122,15 @@ async def _stored(js: JetStreamContext, config: api.StreamConfig) -> api.StreamC
     return (await js.stream_info(name)).config
 
 
+async def stream_exists(js: JetStreamContext, name: str) -> bool:
+    """True when the stream has been declared by its owner."""
+    try:
+        await js.stream_info(name)
+    except js_errors.NotFoundError:
+        return False
+    return True
+
+
 async def ensure_consumer(js: JetStreamContext, consumer: Consumer, log: logging.Logger) -> None:
     """Create or update the durable consumer, waiting for its stream to be declared by its owner."""
     await wait_for(f"stream {consumer.stream}", lambda: js.stream_info(consumer.stream), log)

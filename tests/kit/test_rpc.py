@@ -21,12 +21,14 @@ class Echo:
     def __init__(self, echo, peer=None):
         self.pb, self.peer, self.failures = echo.pb, peer, 0
 
-    async def Echo(self, request, context):  # noqa: N802
-        return self.pb.EchoResponse(text=request.text, actor=rpc.actor().subject, remaining=rpc.remaining() or 0)
+    async def Echo(self, request, context):
+        return self.pb.EchoResponse(
+            text=request.text, actor=rpc.actor().subject, remaining=rpc.remaining() or 0
+        )
 
     Approve = ApproveStrictly = Echo
 
-    async def Fail(self, request, context):  # noqa: N802
+    async def Fail(self, request, context):
         kind = getattr(errors, request.text, None)
         if kind is None:
             raise RuntimeError("nobody foresaw this")
@@ -34,19 +36,19 @@ class Echo:
             "it is so", reason="ETAG_STALE", fields=[("a.b", "bad")], metadata={"k": "v"}, retry_after=1.5
         )
 
-    async def Relay(self, request, context):  # noqa: N802
+    async def Relay(self, request, context):
         return await self.peer.Echo(self.pb.EchoRequest(text=request.text))
 
-    async def Count(self, request, context):  # noqa: N802
+    async def Count(self, request, context):
         for i in range(3):
             yield self.pb.EchoResponse(text=str(i))
         if request.text:
             raise errors.Precondition(request.text)
 
-    async def Gather(self, requests, context):  # noqa: N802
+    async def Gather(self, requests, context):
         return self.pb.EchoResponse(text=",".join([request.text async for request in requests]))
 
-    async def Talk(self, requests, context):  # noqa: N802
+    async def Talk(self, requests, context):
         async for request in requests:
             yield self.pb.EchoResponse(text=request.text.upper())
 
@@ -219,7 +221,9 @@ async def test_a_user_is_passed_on_and_a_service_signs_for_itself(serve, stub, e
     outer = await serve("outer", peer=inner)
     asked = await stub(outer, echo.grpc.EchoServiceStub, USER).Relay(echo.pb.EchoRequest())
     assert asked.actor == "user:li"
-    own = await stub(outer, echo.grpc.EchoServiceStub, actor.of_service("campaign")).Relay(echo.pb.EchoRequest())
+    own = await stub(outer, echo.grpc.EchoServiceStub, actor.of_service("campaign")).Relay(
+        echo.pb.EchoRequest()
+    )
     assert own.actor == "service:outer"
     channel = rpc.channel(outer, "inner")
     with rpc.acting(ADMIN):
@@ -277,7 +281,9 @@ async def test_the_status_tells_what_is_in_hand(serve, stub):
     queued[0] = 0
     assert (await client.GetStatus(runtime_pb2.GetStatusRequest())).idle
     with pytest.raises(errors.Denied):
-        await stub(service, runtime_pb2_grpc.RuntimeServiceStub, USER).GetStatus(runtime_pb2.GetStatusRequest())
+        await stub(service, runtime_pb2_grpc.RuntimeServiceStub, USER).GetStatus(
+            runtime_pb2.GetStatusRequest()
+        )
 
 
 async def test_a_taken_address_is_one_clear_line(serve, bare_service):

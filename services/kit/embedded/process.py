@@ -102,6 +102,12 @@ class _Spawner:
 
 _spawner = _Spawner()
 
+
+def spawn(job: Callable[[], subprocess.Popen[bytes]]) -> subprocess.Popen[bytes]:
+    """Starts a child (`dying_with_parent`) from the thread that lives as long as this process."""
+    return _spawner.run(job)
+
+
 # Where setpriv is older or another one, the same two system calls from Python.
 _PDEATHSIG = (
     "import ctypes, os, sys; ctypes.CDLL(None).prctl(1, int(sys.argv[1])); "
