@@ -1,0 +1,1 @@
+"""Evaluation: outcome facts, orders and their attribution, indicators, funnels and reports."""

@@ -1,0 +1,1 @@
+"""Vectorised machinery of evaluation: the copied directory and the arithmetic of reports."""

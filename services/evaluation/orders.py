@@ -1,0 +1,103 @@
+"""Recording a batch of orders: read the rows, decide to whom each is owed, keep the new ones."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from services.evaluation.domain import attribution, days
+from services.evaluation.domain.attribution import Bought, Owed
+from services.evaluation.store import activities, facts
+from services.evaluation.store import orders as store
+from services.kit import errors
+from services.kit.db import Connection
+
+Row = dict[str, Any]
+
+
+def read(
+    orders: Sequence[Any],
+    ordinals: NDArray[np.int64],
+    county_of: Callable[[NDArray[Any]], NDArray[Any]],
+    tz: str,
+) -> list[Row]:
+    """Rows of the orders whose subscriber is known; errors.Invalid ROW_REFUSED names each bad touch id."""
+    bad = [
+        (f"orders[{i}].touch_id", "is not a touch id")
+        for i, order in enumerate(orders)
+        if order.touch_id and attribution.decode(order.touch_id) is None
+    ]
+    if bad:
+        raise errors.Invalid("rows of the batch are refused", reason="ROW_REFUSED", fields=bad)
+    chosen = np.flatnonzero(ordinals >= 0)
+    at = np.array([orders[i].order_time.ToMicroseconds() for i in chosen], np.int64)
+    order_days = days.days_of(at, tz)
+    counties = county_of(ordinals[chosen])
+    return [
+        {
+            "order_id": orders[i].order_id,
+            "subscriber_id": orders[i].subscriber_id,
+            "ordinal": int(ordinals[i]),
+            "county": int(counties[k]),
+            "product_code": orders[i].product_code,
+            "price_fen": orders[i].price_fen,
+            "ordered_at": int(at[k]),
+            "day": int(order_days[k]),
+            "channel": orders[i].channel,
+            "touch_id": orders[i].touch_id,
+        }
+        for k, i in enumerate(chosen.tolist())
+    ]
+
+
+def record(tx: Connection, batch: Sequence[Row]) -> list[Row]:
+    """Keep the orders that are new, each with `activity_number` (0 for none), `touchpoint`, `control`."""
+    before = store.known(tx, [row["order_id"] for row in batch])
+    fresh = list({row["order_id"]: row for row in reversed(batch) if row["order_id"] not in before}.values())[
+        ::-1
+    ]
+    for row, owed in zip(fresh, _owed(tx, fresh), strict=True):
+        row["activity_number"] = owed.activity_number if owed else 0
+        row["touchpoint"] = owed.touchpoint if owed else 0
+        row["control"] = bool(owed and owed.control)
+    kept = store.record(tx, fresh)
+    return [row for row in fresh if row["order_id"] in kept]
+
+
+def _owed(tx: Connection, rows: Sequence[Row]) -> list[Owed | None]:
+    owed = [_by_touch(row) for row in rows]
+    open_rows = [i for i, found in enumerate(owed) if found is None]
+    if not open_rows:
+        return owed
+    orders = [
+        Bought(rows[i]["ordinal"], rows[i]["product_code"], rows[i]["day"], rows[i]["ordered_at"])
+        for i in open_rows
+    ]
+    offered = activities.of_products(tx, sorted({order.product for order in orders}))
+    if not offered:
+        return owed
+    order_days = [order.day for order in orders]
+    reaches = facts.reaches(
+        tx,
+        {number: product for number, (product, _) in offered.items()},
+        min(order_days) - attribution.WINDOW_DAYS,
+        max(order_days),
+        [order.ordinal for order in orders],
+    )
+    for i, found in zip(open_rows, attribution.by_reach(orders, reaches), strict=True):
+        owed[i] = found
+    if any(owed[i] is None for i in open_rows):
+        controls = activities.controls(tx, list(offered))
+        for i, order in zip(open_rows, orders, strict=True):
+            if owed[i] is None:
+                owed[i] = attribution.by_control(order, controls)
+    return owed
+
+
+def _by_touch(row: Row) -> Owed | None:
+    key = attribution.decode(row["touch_id"]) if row["touch_id"] else None
+    # A touch of somebody else, forwarded perhaps, tells nothing about this customer.
+    if key is None or key.ordinal != row["ordinal"]:
+        return None
+    return Owed(key.activity_number, key.touchpoint)

@@ -1,0 +1,1 @@
+"""Tables of evaluation and functions on them; every function takes the transaction first."""
