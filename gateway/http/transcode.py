@@ -76,6 +76,11 @@ def _json(body: bytes) -> Any:
 
 
 def _parse(data: Any, message: Message, prefix: str) -> None:
+    if not isinstance(data, dict):
+        what = prefix or "body"
+        raise errors.Invalid(
+            f"{what} must be an object", reason="FIELD_INVALID", fields=[(what, "must be an object")]
+        )
     try:
         json_format.ParseDict(data, message)
     except json_format.ParseError as problem:
