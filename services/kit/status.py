@@ -112,8 +112,9 @@ class Status:
             idle = idle and status.busy[name] == 0
         for name, fn in self._gauges.items():
             status.gauges[name] = int(fn())
-        lags = await asyncio.gather(*(self._lag(subscription) for subscription in self.consumers.values()))
-        for subscription, (pending, unsettled) in zip(list(self.consumers.values()), lags, strict=True):
+        subscriptions = list(self.consumers.values())  # more may come while we ask
+        lags = await asyncio.gather(*(self._lag(subscription) for subscription in subscriptions))
+        for subscription, (pending, unsettled) in zip(subscriptions, lags, strict=True):
             status.consumers.add(
                 name=subscription.consumer.name,
                 pending=pending,

@@ -1,0 +1,1 @@
+"""Plans, approves and launches campaigns; turns targets and matches into pages of touches."""

@@ -1,0 +1,1 @@
+"""gRPC of the campaign service."""

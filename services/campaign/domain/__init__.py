@@ -1,0 +1,1 @@
+"""Rules of campaigns: pure, synchronous, without database or wire."""

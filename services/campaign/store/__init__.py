@@ -1,0 +1,1 @@
+"""Tables of the campaign service; every function takes the transaction first."""
