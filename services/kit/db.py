@@ -112,6 +112,7 @@ class Database:
                     tx.info["iop"] = info
                     if not write:
                         tx.execution_options(postgresql_readonly=True)
+                    tx.begin()  # at once: a COPY by the driver's own cursor would not begin one
                     result = fn(tx)
                     committing = write
                     tx.commit()

@@ -138,7 +138,7 @@ class Relay:
             try:
                 sent, left = await asyncio.shield(self._step_task())
                 if left:
-                    pause = 0.2
+                    pause = 0.1
                 elif sent:
                     continue
                 if time.monotonic() > prune_at:
@@ -191,7 +191,7 @@ class Relay:
         failed = next((problem for problem in results if problem is not None), None)
         for i, problem in enumerate(results):
             if isinstance(problem, errors.Exhausted):
-                self._blocked[rows[i].subject] = time.monotonic() + 0.5
+                self._blocked[rows[i].subject] = time.monotonic() + 0.1
         self._trace([rows[i] for i in done], started)
         return done, failed
 
@@ -202,7 +202,7 @@ class Relay:
         groups: dict[tuple[str, str], list[Any]] = defaultdict(list)
         for item in rows:
             parent = item.headers.get("traceparent", "")
-            if parent.endswith("1"):
+            if telemetry.sampled(parent):
                 groups[parent, item.template].append(item)
         for (_, template), group in groups.items():
             span = self._service.telemetry.start_span(

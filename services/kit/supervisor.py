@@ -82,6 +82,7 @@ class Supervisor:
         services: Sequence[str] = SERVICES,
         say: Say = _print,
         durable: bool = True,
+        root: Path = ROOT,
     ) -> None:
         self.data_dir = Path(data_dir).absolute()
         self.services = tuple(services)
@@ -90,7 +91,7 @@ class Supervisor:
         self.servers: embedded.Servers
         self.actor_keys: tuple[str, ...] = ()
         self._env = dict(os.environ if env is None else env)
-        self._say, self._durable = say, durable
+        self._say, self._durable, self._root = say, durable, root
         self._children: dict[str, Child] = {}
         self.failed = False
         self._guard = threading.RLock()
@@ -186,7 +187,7 @@ class Supervisor:
         if env.get("IOP_CLOCK") and set(self.servers.running) != {"postgres", "nats", "valkey"}:
             raise errors.Precondition("IOP_CLOCK is honoured with the embedded servers only")
         for name in self.services:
-            migrate.upgrade(name, self.servers.database_urls[name])
+            self._migrate(name)
         keys = self.data_dir / "secrets" / "actor_keys"
         if not keys.exists():
             keys.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -203,6 +204,9 @@ class Supervisor:
                 "IOP_LISTEN": self.addresses[name],
             }
             self._children[name] = Child(name, {**shared, **own}, logs / f"{name}.log")
+
+    def _migrate(self, name: str) -> None:
+        migrate.upgrade(name, self.servers.database_urls[name])
 
     def _shared_env(self, keys_file: str) -> dict[str, str]:
         """What every process sees; nobody gets another one's database."""
@@ -234,7 +238,7 @@ class Supervisor:
             with open(child.log, "ab") as log:
                 return subprocess.Popen(
                     dying_with_parent([sys.executable, "-m", "services", child.name], signal.SIGKILL),
-                    cwd=ROOT,
+                    cwd=self._root,
                     env=child.env,
                     stdin=subprocess.DEVNULL,
                     stdout=log,

@@ -80,6 +80,12 @@ def parse(traceparent: str, tracestate: str = "") -> SpanContext | None:
     return SpanContext(trace_id, span_id, True, trace.TraceFlags(flags), state)
 
 
+def sampled(traceparent: str) -> bool:
+    """True when a `traceparent` header says that its trace is recorded."""
+    context = parse(traceparent)
+    return context is not None and bool(context.trace_flags.sampled)
+
+
 def link(headers: Mapping[str, str], attributes: Attributes | None = None) -> list[Link]:
     """A list with the link to the context in `headers`, empty when there is none (for `span(links=...)`)."""
     remote = parse(headers.get("traceparent", ""), headers.get("tracestate", ""))
