@@ -10,6 +10,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from enum import IntEnum
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -187,20 +188,16 @@ def scopes(batch: Iterable[Touches]) -> list[Scope]:
     return sorted({scope for touches in batch for scope in touches.scopes()})
 
 
-def _packed(occurrences: NDArray[np.uint32], chunks: NDArray[np.uint32]) -> NDArray[np.int64]:
+def _packed(occurrences: NDArray[Any], chunks: NDArray[Any]) -> NDArray[np.int64]:
     return (occurrences.astype(np.int64) << 16) | chunks.astype(np.int64)
 
 
 def _counted(rows: NDArray[np.int64]) -> tuple[list[list[int]], list[int]]:
     """Distinct columns of `rows` and how often each occurs."""
-    order = np.lexsort(rows)
-    sorted_rows = rows[:, order]
-    starts = (
-        np.flatnonzero(np.r_[True, np.any(np.diff(sorted_rows, axis=1) != 0, axis=0)])
-        if rows.shape[1]
-        else []
-    )
-    ends = np.r_[starts[1:], rows.shape[1]] if len(starts) else []
-    return sorted_rows[:, starts].T.tolist() if len(starts) else [], (
-        np.asarray(ends) - np.asarray(starts)
-    ).tolist()
+    count = rows.shape[1]
+    if not count:
+        return [], []
+    ordered = rows[:, np.lexsort(rows)]
+    differs = np.any(np.diff(ordered, axis=1) != 0, axis=0)
+    starts = np.flatnonzero(np.append(True, differs))
+    return ordered[:, starts].T.tolist(), np.diff(np.append(starts, count)).tolist()

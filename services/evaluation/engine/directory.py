@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from services.kit.replica import Block, ColumnReplica
 
-# A chunk of the owner's stream: version, ordinals (uint32), subscriber ids and numbers (int64), counties (int32).
+# A chunk of the owner's stream: version, ordinals, subscriber ids, numbers, counties.
 Chunk = tuple[int, NDArray[Any], NDArray[Any], NDArray[Any], NDArray[Any]]
 # stream(start_ordinal, since_version) yields the chunks.
 Stream = Callable[[int, int], AsyncIterator[Chunk]]
@@ -100,7 +100,7 @@ class Directory:
                     yield int(ordinals[run[0]]), block, since
                     end = max(end, int(ordinals[run[-1]]) + 1)
         if reached != since:
-            nothing = {
+            nothing: dict[str, NDArray[Any]] = {
                 "subscriber_id": np.zeros(0, np.int64),
                 "county": np.zeros(0, np.int32),
                 "numbered": np.zeros(0, np.bool_),

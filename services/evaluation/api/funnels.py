@@ -1,9 +1,10 @@
 """Funnels: what became of activities, by touchpoint and day, and in sum (EVA-09)."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
+from iop.common.v1 import types_pb2
 from iop.evaluation.v1 import report_pb2
 from numpy.typing import NDArray
 from pyroaring import BitMap
@@ -82,7 +83,7 @@ class _Funnels:
         for (number, touchpoint, day), row in ordered:
             funnel = report_pb2.Funnel(
                 activity_number=number,
-                touchpoint=touchpoint,
+                touchpoint=cast("types_pb2.Touchpoint", touchpoint),
                 date="" if day == SUM else days.day_of(day).isoformat(),
                 reached=row.reached,
                 clicks=row.clicks,

@@ -1,17 +1,17 @@
-"""The gRPC servicers of evaluation: translate, call, translate back."""
+"""The indicator pool, chosen indicators, funnels and reports."""
 
 from collections.abc import Sequence
 from typing import Any
 
-from iop.evaluation.v1 import events_pb2, report_pb2, report_pb2_grpc
+import numpy as np
+from iop.evaluation.v1 import report_pb2, report_pb2_grpc
 
-from services.evaluation import funnels, orders
+from services.evaluation.api import funnels
 from services.evaluation.domain import days, indicators, lift, regions
 from services.evaluation.engine import report
 from services.evaluation.engine.directory import Directory
-from services.evaluation.store import activities, facts
-from services.evaluation.store import orders as order_store
-from services.kit import clock, db, errors, outbox, page, requests, rpc
+from services.evaluation.store import activities, facts, orders
+from services.kit import db, errors, page, requests, rpc
 from services.kit.actor import Actor
 from services.kit.app import Service
 
@@ -98,7 +98,7 @@ class EvaluationApi(report_pb2_grpc.EvaluationServiceServicer):
             columns = indicators.chosen(request.indicators or row.indicators or indicators.DEFAULT)
             first = days.parse(request.start_date, "start_date")
             last = days.parse(request.end_date, "end_date")
-            launch_day = int(days.days_of([row.launched_at], self._service.runtime.timezone)[0])
+            launch_day = int(days.days_of(np.array([row.launched_at]), self._service.runtime.timezone)[0])
             covered = days.periods(
                 launch_day if first is None else first,
                 max(today, launch_day) if last is None else last,
@@ -126,7 +126,7 @@ class EvaluationApi(report_pb2_grpc.EvaluationServiceServicer):
             target,
             control,
             facts.reached(tx, number, last),
-            order_store.attributed(tx, number, last),
+            orders.attributed(tx, number, last),
             facts.responses(tx, number, covered[0].first, last),
         )
         grouping = report.Grouping(level, counties, activities.campuses(tx), spans, actor.campuses)
@@ -138,12 +138,12 @@ class EvaluationApi(report_pb2_grpc.EvaluationServiceServicer):
             indicators=[_indicator(column) for column in columns],
         )
         # A region where nobody is meant or reached in the whole period is left out.
-        alive = values.any(axis=(0, 2))
+        alive = np.any(values, axis=(0, 2)).tolist()
         for i, period in enumerate(covered):
             for j, region in enumerate(grouping.regions):
                 if alive[j]:
                     shown.rows.add(date=period.label, region=region, values=values[i, j].tolist())
-        buyers = order_store.buyers(tx, row.product_code, row.launched_at, last)
+        buyers = orders.buyers(tx, row.product_code, row.launched_at, last)
         groups = report.lift_groups(evidence, buyers, regions.within(counties[: grouping.size], spans))
         found = lift.newcombe(groups[1], groups[0], groups[3], groups[2])
         shown.lift.CopyFrom(
@@ -162,46 +162,6 @@ class EvaluationApi(report_pb2_grpc.EvaluationServiceServicer):
     async def _know_directory(self) -> None:
         if not self._directory.version:
             await self._directory.refresh()
-
-
-class OrderApi(report_pb2_grpc.OrderServiceServicer):
-    """Orders from the BOSS."""
-
-    def __init__(self, service: Service, database: db.Database, directory: Directory) -> None:
-        self._tz = service.runtime.timezone
-        self._db = database
-        self._directory = directory
-
-    async def RecordOrders(self, request: Any, context: Any) -> Any:
-        """Record and attribute orders, each order_id once (EVA-10)."""
-        found = self._directory.ordinals_of([order.subscriber_id for order in request.orders])
-        if (found < 0).any():
-            await self._directory.refresh()
-            found = self._directory.ordinals_of([order.subscriber_id for order in request.orders])
-        batch = orders.read(request.orders, found, self._directory.county_of, self._tz)
-
-        def record(tx: db.Connection) -> Any:
-            recorded = orders.record(tx, batch)
-            outbox.add_all(
-                tx,
-                [
-                    outbox.row(
-                        tx,
-                        _recorded(row),
-                        key=str(row["subscriber_id"]),
-                        message_id=f"order:{row['order_id']}",
-                    )
-                    for row in recorded
-                ],
-            )
-            return report_pb2.RecordOrdersResponse(
-                recorded=len(recorded),
-                duplicates=len(batch) - len(recorded),
-                attributed=sum(1 for row in recorded if row["activity_number"] and not row["control"]),
-                unknown=[i for i, ordinal in enumerate(found) if ordinal < 0],
-            )
-
-        return await self._db.transaction(record)
 
 
 def spans_of(actor: Actor) -> list[tuple[int, int]] | None:
@@ -252,16 +212,3 @@ def _activity(row: Any) -> Any:
     )
     shown.launch_time.FromMicroseconds(row.launched_at)
     return shown
-
-
-def _recorded(row: dict[str, Any]) -> Any:
-    message = events_pb2.OrderRecorded(
-        order_id=row["order_id"],
-        subscriber_id=row["subscriber_id"],
-        ordinal=row["ordinal"],
-        product_code=row["product_code"],
-        activity_number=row["activity_number"],
-        control=row["control"],
-    )
-    message.order_time.FromDatetime(clock.from_micros(row["ordered_at"]))
-    return message

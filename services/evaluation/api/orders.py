@@ -1,19 +1,62 @@
-"""Recording a batch of orders: read the rows, decide to whom each is owed, keep the new ones."""
+"""Orders from the BOSS: read the rows, decide to whom each is owed, keep the new ones, announce them."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
+from iop.evaluation.v1 import events_pb2, report_pb2, report_pb2_grpc
 from numpy.typing import NDArray
 
 from services.evaluation.domain import attribution, days
 from services.evaluation.domain.attribution import Bought, Owed
+from services.evaluation.engine.directory import Directory
 from services.evaluation.store import activities, facts
 from services.evaluation.store import orders as store
-from services.kit import errors
+from services.kit import clock, db, errors, outbox
+from services.kit.app import Service
 from services.kit.db import Connection
 
 Row = dict[str, Any]
+
+
+class OrderApi(report_pb2_grpc.OrderServiceServicer):
+    """Orders from the BOSS."""
+
+    def __init__(self, service: Service, database: db.Database, directory: Directory) -> None:
+        self._tz = service.runtime.timezone
+        self._db = database
+        self._directory = directory
+
+    async def RecordOrders(self, request: Any, context: Any) -> Any:
+        """Record and attribute orders, each order_id once (EVA-10)."""
+        found = self._directory.ordinals_of([order.subscriber_id for order in request.orders])
+        if (found < 0).any():
+            await self._directory.refresh()
+            found = self._directory.ordinals_of([order.subscriber_id for order in request.orders])
+        batch = read(request.orders, found, self._directory.county_of, self._tz)
+
+        def record(tx: db.Connection) -> Any:
+            recorded = keep(tx, batch)
+            outbox.add_all(
+                tx,
+                [
+                    outbox.row(
+                        tx,
+                        _recorded(row),
+                        key=str(row["subscriber_id"]),
+                        message_id=f"order:{row['order_id']}",
+                    )
+                    for row in recorded
+                ],
+            )
+            return report_pb2.RecordOrdersResponse(
+                recorded=len(recorded),
+                duplicates=len(batch) - len(recorded),
+                attributed=sum(1 for row in recorded if row["activity_number"] and not row["control"]),
+                unknown=[i for i, ordinal in enumerate(found) if ordinal < 0],
+            )
+
+        return await self._db.transaction(record)
 
 
 def read(
@@ -30,7 +73,7 @@ def read(
     ]
     if bad:
         raise errors.Invalid("rows of the batch are refused", reason="ROW_REFUSED", fields=bad)
-    chosen = np.flatnonzero(ordinals >= 0)
+    chosen = np.flatnonzero(ordinals >= 0).tolist()
     at = np.array([orders[i].order_time.ToMicroseconds() for i in chosen], np.int64)
     order_days = days.days_of(at, tz)
     counties = county_of(ordinals[chosen])
@@ -47,11 +90,11 @@ def read(
             "channel": orders[i].channel,
             "touch_id": orders[i].touch_id,
         }
-        for k, i in enumerate(chosen.tolist())
+        for k, i in enumerate(chosen)
     ]
 
 
-def record(tx: Connection, batch: Sequence[Row]) -> list[Row]:
+def keep(tx: Connection, batch: Sequence[Row]) -> list[Row]:
     """Keep the orders that are new, each with `activity_number` (0 for none), `touchpoint`, `control`."""
     before = store.known(tx, [row["order_id"] for row in batch])
     fresh = list({row["order_id"]: row for row in reversed(batch) if row["order_id"] not in before}.values())[
@@ -61,8 +104,8 @@ def record(tx: Connection, batch: Sequence[Row]) -> list[Row]:
         row["activity_number"] = owed.activity_number if owed else 0
         row["touchpoint"] = owed.touchpoint if owed else 0
         row["control"] = bool(owed and owed.control)
-    kept = store.record(tx, fresh)
-    return [row for row in fresh if row["order_id"] in kept]
+    new = store.record(tx, fresh)
+    return [row for row in fresh if row["order_id"] in new]
 
 
 def _owed(tx: Connection, rows: Sequence[Row]) -> list[Owed | None]:
@@ -101,3 +144,16 @@ def _by_touch(row: Row) -> Owed | None:
     if key is None or key.ordinal != row["ordinal"]:
         return None
     return Owed(key.activity_number, key.touchpoint)
+
+
+def _recorded(row: dict[str, Any]) -> Any:
+    message = events_pb2.OrderRecorded(
+        order_id=row["order_id"],
+        subscriber_id=row["subscriber_id"],
+        ordinal=row["ordinal"],
+        product_code=row["product_code"],
+        activity_number=row["activity_number"],
+        control=row["control"],
+    )
+    message.order_time.FromDatetime(clock.from_micros(row["ordered_at"]))
+    return message

@@ -1,0 +1,1 @@
+"""Campus: schools with review and audit, students, campus cells, identification."""

@@ -1,0 +1,1 @@
+"""Rules of the campus service: pure and synchronous."""
