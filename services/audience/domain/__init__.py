@@ -1,0 +1,1 @@
+"""Rules of audiences: pure, synchronous, knowing neither wire nor tables."""

@@ -1,0 +1,1 @@
+"""Columns by ordinal, and everything that runs over all subscribers at once."""

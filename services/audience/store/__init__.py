@@ -1,0 +1,1 @@
+"""Tables of the audience service and the functions that read and write them; `tx` comes first."""
