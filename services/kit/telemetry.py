@@ -13,9 +13,8 @@ from opentelemetry import context as otel
 from opentelemetry import trace
 from opentelemetry.context import Context
 from opentelemetry.sdk.resources import Resource
-from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace import SpanProcessor
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SimpleSpanProcessor, SpanExporter
-from opentelemetry.sdk.trace.sampling import ALWAYS_ON
 from opentelemetry.trace import (
     Link,
     NonRecordingSpan,
@@ -29,6 +28,7 @@ from opentelemetry.trace import (
 from prometheus_client import CollectorRegistry, Counter, Histogram, start_http_server
 
 from services.kit import errors
+from services.kit.span import RecordedSpan
 
 __all__ = ["Context", "Link", "Span", "SpanKind", "Telemetry", "extract", "inject", "link"]
 
@@ -116,19 +116,15 @@ class Telemetry:
         self.service = service
         self.ratio = ratio
         self.enabled = bool(endpoint or exporter)
-        self._provider: TracerProvider | None = None
+        self._resource = Resource({"service.name": service, "service.namespace": "iop"})
+        self._processor: SpanProcessor | None = None
         self.registry = CollectorRegistry()
         self._metrics: dict[str, Any] = {}
         self._http: Any = None
-        if self.enabled:
-            resource = Resource({"service.name": service, "service.namespace": "iop"})
-            # The choice to sample is made here in `_start`; the SDK records what it is given.
-            self._provider = TracerProvider(sampler=ALWAYS_ON, resource=resource, shutdown_on_exit=False)
-            if exporter is not None:
-                self._provider.add_span_processor(SimpleSpanProcessor(exporter))
-            else:
-                self._provider.add_span_processor(_batch(endpoint))
-            self._tracer = self._provider.get_tracer("iop.kit")
+        if exporter is not None:
+            self._processor = SimpleSpanProcessor(exporter)
+        elif endpoint:
+            self._processor = _batch(endpoint)
 
     @contextmanager
     def span(
@@ -186,7 +182,7 @@ class Telemetry:
     ) -> None:
         """One finished span, written whatever the sampling: what must always be seen, such as a failure."""
         if self.enabled:
-            span = self._tracer.start_span(name, Context(), links=links, attributes=attributes)
+            span = self._record(name, None, SpanKind.INTERNAL, attributes, links)
             if failed:
                 span.set_status(Status(StatusCode.ERROR, failed))
             span.end()
@@ -213,9 +209,9 @@ class Telemetry:
 
     def close(self) -> None:
         """Flush what is pending (a few seconds at most) and stop."""
-        if self._provider is not None:
-            self._provider.force_flush(3000)
-            self._provider.shutdown()
+        if self._processor is not None:
+            self._processor.force_flush(3000)
+            self._processor.shutdown()
         if self._http is not None:
             self._http[0].shutdown()
 
@@ -240,11 +236,22 @@ class Telemetry:
             chance = self.ratio if ratio is None else ratio
             if chance < 1.0 and random.random() >= chance:
                 return _unsampled()
-            return self._tracer.start_span(name, Context(), kind, attributes, links)
+            return self._record(name, None, kind, attributes, links)
         above = trace.get_current_span(parent).get_span_context()
         if not above.is_valid or not above.trace_flags.sampled:
             return NonRecordingSpan(above) if parent is not None and above.is_valid else None
-        return self._tracer.start_span(name, parent, kind, attributes, links)
+        return self._record(name, above, kind, attributes, links)
+
+    def _record(
+        self,
+        name: str,
+        parent: SpanContext | None,
+        kind: SpanKind,
+        attributes: Attributes | None,
+        links: Sequence[Link],
+    ) -> Span:
+        assert self._processor is not None
+        return RecordedSpan(name, parent, kind, attributes, links, self._resource, self._processor)
 
 
 def fail(span: Span, problem: BaseException) -> None:

@@ -306,3 +306,26 @@ def test_every_attribute_key_written_in_the_code_is_registered():
     literal = re.compile(r"set_attribute\(\s*\"([^\"]+)\"")
     used = {key for path in root.rglob("*.py") for key in literal.findall(path.read_text())}
     assert attributes.unknown(used) == set()
+
+
+def test_spans_are_what_the_otlp_exporter_reads(exporter):
+    from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
+
+    traces = telemetry.Telemetry("kit", exporter=exporter)
+    with traces.span("run", root=True):
+        other = telemetry.inject()
+    with pytest.raises(RuntimeError), traces.span("outer", {attributes.ROWS: 3}, root=True) as outer:
+        outer.set_attributes({attributes.CAMPAIGN_ID: "c1"})
+        outer.add_event("half way", {attributes.ROWS: 1})
+        with traces.span("inner", links=telemetry.link(other)):
+            raise RuntimeError("boom")
+    encoded = encode_spans(exporter.get_finished_spans()).resource_spans[0]
+    resource_values = {item.key: item.value.string_value for item in encoded.resource.attributes}
+    assert resource_values["service.name"] == "kit"
+    spans = {span.name: span for span in encoded.scope_spans[0].spans}
+    assert spans["inner"].parent_span_id == spans["outer"].span_id
+    assert spans["inner"].links[0].trace_id == spans["run"].trace_id
+    assert spans["inner"].status.message == "boom"
+    assert [event.name for event in spans["outer"].events] == ["half way", "exception"]
+    assert {item.key for item in spans["outer"].attributes} >= {attributes.ROWS, attributes.CAMPAIGN_ID}
+    assert spans["outer"].end_time_unix_nano >= spans["outer"].start_time_unix_nano > 0
