@@ -1,6 +1,7 @@
 """python -m services up | all | <service> | migrate <service>"""
 
 import argparse
+import json
 import os
 import signal
 import sys
@@ -8,7 +9,7 @@ import threading
 from collections.abc import Sequence
 from pathlib import Path
 
-from services.kit import app, config, embedded, errors, migrate
+from services.kit import actor, app, config, embedded, errors, migrate
 from services.kit.supervisor import SERVICES, Supervisor
 
 DESCRIPTION = """\
@@ -16,6 +17,7 @@ up                 run the whole platform: servers, one process per service, the
 all                run every service in this one process, for tests and debugging
 <service>          run one service on the servers named in the environment
 migrate <service>  bring the service's database to its current tables
+token              print a token of an administrator, good for an hour, for calls by hand
 """
 
 
@@ -27,7 +29,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         epilog="NATS_URL, REDIS_URL and DATABASE_URL_<SERVICE> replace the embedded servers.",
     )
-    parser.add_argument("what", choices=["up", "all", "migrate", *SERVICES], metavar="what")
+    parser.add_argument("what", choices=["up", "all", "migrate", "token", *SERVICES], metavar="what")
     parser.add_argument("service", nargs="?", choices=SERVICES, help="for migrate")
     given = parser.parse_args(arguments)
     if (given.what == "migrate") != (given.service is not None):
@@ -35,6 +37,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         if given.what == "up":
             return up(Path(os.environ.get("IOP_DATA_DIR", ".data")))
+        if given.what == "token":
+            print(token(Path(os.environ.get("IOP_DATA_DIR", ".data"))))
+            return 0
         if given.what == "all":
             return all_in_one(Path(os.environ.get("IOP_DATA_DIR", ".data")))
         if given.what == "migrate":
@@ -87,6 +92,16 @@ def all_in_one(data_dir: Path) -> int:
         return app.run(*SERVICES, runtimes=platform.runtimes())
     finally:
         platform.stop()
+
+
+def token(data_dir: Path) -> str:
+    """A token for the services of the platform that runs in `data_dir` or in its folder `demo`."""
+    for folder in (data_dir, data_dir / "demo"):
+        if (folder / "run.json").exists():
+            keys = json.loads((folder / "run.json").read_text())["actor_keys"]
+            admin = actor.Actor("user:shell", "shell", frozenset({"admin"}), (actor.PROVINCE,))
+            return actor.sign(admin, keys=keys, ttl=3600, issuer="iop-tool")
+    raise errors.Precondition(f"no platform runs in {data_dir}")
 
 
 if __name__ == "__main__":

@@ -1,0 +1,104 @@
+"""Processes and servers die in mid-campaign: nothing is lost, nothing is sent twice."""
+
+import asyncio
+import random
+from pathlib import Path
+
+import pytest
+from iop.adapter.v1 import adapter_pb2  # noqa: F401 - the contract under test
+from iop.common.v1 import types_pb2
+
+from iop_adapter import Touchpoint
+from tests.system.harness import MORNING, Harness, Recorder, reasons, running
+
+pytestmark = [pytest.mark.timeout(300), pytest.mark.slow]
+SMS, EVENT_SMS = types_pb2.TOUCHPOINT_SMS, types_pb2.TOUCHPOINT_EVENT_SMS
+PEOPLE = 6000
+
+
+async def run_through(world: Harness, recorder: Recorder, break_something) -> None:
+    """A push and an event campaign at work while `break_something` breaks; then everything must agree."""
+    definition = await world.define_app_use("看视频", "腾讯视频")
+    event = await world.campaign(
+        "视频",
+        code="VIDEO",
+        touchpoints=[EVENT_SMS],
+        spend_below=3000,
+        definition=definition,
+        control_percent=5,
+    )
+    push = await world.campaign("推送", code="PUSH", touchpoints=[SMS], spend_below=5000, launch=False)
+    campaign = push.split("/activities/")[0]
+
+    async def signals() -> None:
+        for number in range(12):
+            rows = world.subscribers[number * 250 : (number + 1) * 250]
+            await world.ingest(world.app_batch(f"f{number}", rows, "腾讯视频", MORNING))
+            await asyncio.sleep(0.15)
+
+    async with asyncio.TaskGroup() as group:
+        group.create_task(world.launch(campaign))
+        group.create_task(signals())
+        group.create_task(break_something())
+    await asyncio.to_thread(world.platform.wait_healthy)
+    await world.rest(recorder, seconds=120)
+
+    for activity, touchpoint, selected in ((push, SMS, 5000), (event, EVENT_SMS, 3000)):
+        progress, counters = await world.conserve(activity)
+        [row] = progress.touchpoints
+        if touchpoint == SMS:
+            assert (row.target, row.handed, row.unplanned) == (selected, selected, 0)
+        else:
+            assert progress.population + row.population_control == selected
+            assert row.target == row.handed == progress.population
+        settled = reasons(counters[touchpoint].settled)
+        capped = reasons(counters[touchpoint].suppressed)
+        assert set(settled) <= {"delivered"} and set(capped) <= {"contact_cap", "duplicate"}, (
+            settled,
+            capped,
+        )
+        funnel = (await world.funnels(progress.activity_number))[touchpoint]
+        assert reasons(funnel.settled) == settled
+    assert max(recorder.sent.values()) == 1
+    # Nobody gets more than the policy's two a day.
+    contacts: dict[str, int] = {}
+    for touch in recorder.touches.values():
+        contacts[touch.phone] = contacts.get(touch.phone, 0) + 1
+    assert max(contacts.values()) <= 2
+    total = sum(
+        sum(reasons(c.settled).values())
+        for activity in (push, event)
+        for c in (await world.counters((await world.progress(activity)).activity_number)).values()
+    )
+    assert total == len(recorder.sent)
+
+
+@pytest.mark.parametrize("victim", ["audience", "event", "campaign", "touchpoint", "evaluation"])
+async def test_a_service_is_killed_in_mid_campaign(tmp_path: Path, victim: str):
+    """SIGKILL of a service, twice: both conservation laws exact at rest, no touch twice, none lost."""
+    moments = random.Random(victim)
+    async with running(tmp_path, PEOPLE) as world:
+        recorder = Recorder([Touchpoint.SMS, Touchpoint.EVENT_SMS])
+        async with world.adapter("sms-1", recorder):
+
+            async def kill() -> None:
+                for _ in range(2):
+                    await asyncio.sleep(moments.uniform(0.2, 1.2))
+                    world.platform.kill(victim)
+                    await asyncio.to_thread(world.platform.wait_healthy, [victim])
+
+            await run_through(world, recorder, kill)
+
+
+@pytest.mark.parametrize("server", ["nats", "valkey", "postgres"])
+async def test_a_server_is_killed_in_mid_campaign(tmp_path: Path, server: str):
+    """NATS, Valkey and PostgreSQL come back after a hard stop, and so does the campaign."""
+    async with running(tmp_path, PEOPLE) as world:
+        recorder = Recorder([Touchpoint.SMS, Touchpoint.EVENT_SMS])
+        async with world.adapter("sms-1", recorder):
+
+            async def kill() -> None:
+                await asyncio.sleep(0.8)
+                await asyncio.to_thread(world.platform.servers.restart, server)
+
+            await run_through(world, recorder, kill)
