@@ -31,6 +31,9 @@ class Publisher:
 
     async def send(self, envelopes: list[Envelope], timeout: float) -> list[Answer]:
         """Send in order without waiting in between, then await every answer; one result each."""
+        if not self._nc.is_connected:
+            # The library would keep them and send them late, after their sender has given up.
+            return [errors.Unavailable("there is no connection to NATS") for _ in envelopes]
         if not self._prefix:
             self._prefix = self._nc.new_inbox() + "."
             await self._nc.subscribe(self._prefix + "*", cb=self._on_answer)
