@@ -73,9 +73,12 @@ class Runner:
         keeper = asyncio.create_task(self._keep_leases())
         workers = [asyncio.create_task(self._work()) for _ in range(self._adapter.capabilities.concurrency)]
         try:
-            done, _ = await asyncio.wait([keeper, *workers], return_when=asyncio.FIRST_EXCEPTION)
-            for task in done:
-                task.result()
+            waiting = set(workers)
+            while waiting:
+                done, _ = await asyncio.wait({keeper, *waiting}, return_when=asyncio.FIRST_COMPLETED)
+                for task in done:
+                    task.result()  # a failure ends the process
+                waiting -= done
         finally:
             keeper.cancel()
             for worker in workers:
