@@ -46,7 +46,7 @@ async def start(service: Service) -> None:
         messages.RESPONSES: handlers.responses,
     }
     waiting = set(consumers)
-    service.status.busy("consumers waiting for their stream", lambda: len(waiting))
+    service.status.busy("streams_awaited", lambda: len(waiting))
     for consumer, handler in consumers.items():
 
         async def follow(consumer: Any = consumer, handler: Any = handler) -> None:

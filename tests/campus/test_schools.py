@@ -108,7 +108,7 @@ async def test_a_stale_etag_is_refused(world):
 
 
 async def test_every_operation_is_audited_with_old_and_new_values(world):
-    """Historic operations can be audited (CAM-68, CAM-75)."""
+    """Historic operations can be audited (CAM-68)."""
     manager = world.as_user(MANAGER)
     await manager.CreateSchool(create())
     person = school_pb2.KeyPerson(display_name="王校长", phone="13912343511")
@@ -151,7 +151,7 @@ async def test_numbers_are_masked_by_role_and_a_masked_number_survives_an_update
 
 
 async def test_a_user_sees_the_schools_of_his_region_only(world):
-    """City and county users work on their own schools (CAM-64)."""
+    """City and county users work on their own schools."""
     manager = world.as_user(MANAGER)
     await manager.CreateSchool(create())
     baotou = world.as_user(user("bao", "campus_manager", 150200))

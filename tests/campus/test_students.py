@@ -25,7 +25,7 @@ def rows(*students, **fields):
 
 
 async def test_good_rows_are_kept_and_bad_ones_told_by_line(world):
-    """Each row stands or falls for itself; duplicates of name, number and school are refused (CAM-60)."""
+    """Each row stands or falls for itself; duplicates of name, number and school are refused."""
     await world.approved()
     batch = [
         student("13800000000"),
@@ -125,7 +125,7 @@ async def members(world, told):
 
 
 async def test_students_are_identified_and_handed_on(world):
-    """Registered students become customer lists and a bitmap per campus (CAM-01, CAM-32)."""
+    """Registered students become customer lists and a bitmap per campus (CAM-01)."""
     await world.approved()
     batch = [
         student("13800000000"),
@@ -200,7 +200,7 @@ async def test_nobody_is_identified_where_nobody_is_registered(world):
 
 
 async def test_cells_come_from_the_approved_outlines(world):
-    """The school's own cells are those inside its sites (CAM-60, EVT-30)."""
+    """The school's own cells are those inside its sites."""
     await world.approved()
     manager = world.as_user(MANAGER)
     nothing = await manager.GetCampusCells(school_pb2.GetCampusCellsRequest(name=NAME))

@@ -122,7 +122,7 @@ class World:
         if target is not None:
             message.target.CopyFrom(await self.bitmap(f"target-{number}", target))
         message.control.CopyFrom(await self.bitmap(f"control-{number}", control))
-        await self.bus.publish(message, message_id=f"launch-{number}")
+        await self.bus.publish(message, message_id=f"launch-{number}-{day}")
 
     async def bitmap(self, name: str, members: BitMap) -> Any:
         digest = await self.bus.put_object("IOP_BITMAPS", name, members.serialize())
