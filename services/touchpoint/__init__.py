@@ -1,0 +1,1 @@
+"""Touchpoints: queues, contact policy, the touch ledger, adapters and decisions."""

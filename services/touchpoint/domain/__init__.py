@@ -1,0 +1,1 @@
+"""Rules of touches: pure and synchronous, the time is passed in."""

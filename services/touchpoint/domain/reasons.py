@@ -1,0 +1,28 @@
+"""Reason codes: why a touch was not sent, and why a call is refused."""
+
+OPT_OUT = "opt_out"
+NO_CONSENT = "no_consent"
+MINOR = "minor"
+BLOCK = "block_list"
+RED = "red_list"
+SENSITIVE = "sensitive_list"
+NO_LOCATION_CONSENT = "no_location_consent"
+DO_NOT_DISTURB = "do_not_disturb"
+NOT_FOLLOWER = "not_follower"
+OUT_OF_PERIOD = "out_of_period"
+DUPLICATE = "duplicate"
+CONTACT_CAP = "contact_cap"
+NO_PHONE = "no_phone"
+TEMPLATE_INVALID = "template_invalid"
+
+# Why something that was under way ended.
+TIME_TO_LIVE = "time_to_live"
+ACTIVITY_ENDED = "activity_ended"
+RECEIPT_TIMEOUT = "receipt_timeout"
+LEASE_LOST = "lease_lost"
+
+SESSION_UNKNOWN = "SESSION_UNKNOWN"
+TOUCHPOINT_FOREIGN = "TOUCHPOINT_FOREIGN"
+TOUCH_ID_INVALID = "TOUCH_ID_INVALID"
+SUBSCRIBER_UNKNOWN = "SUBSCRIBER_UNKNOWN"
+TOUCHPOINT_NOT_PULL = "TOUCHPOINT_NOT_PULL"
