@@ -1,0 +1,1 @@
+"""The event service: sees which subscribers meet a definition, out of the stream of signals."""

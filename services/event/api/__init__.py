@@ -1,0 +1,1 @@
+"""The gRPC servicers: translate, call, translate back."""

@@ -1,0 +1,1 @@
+"""What definitions mean: sources, attributes, conditions, areas. Pure and synchronous."""

@@ -1,0 +1,1 @@
+"""The matcher: batches of columns against an index of conditions, with state per subscriber."""
