@@ -12,7 +12,7 @@ from typing import Any
 
 from opentelemetry import trace
 from opentelemetry.sdk.resources import Resource
-from opentelemetry.sdk.trace import Event, SpanProcessor
+from opentelemetry.sdk.trace import Event
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import Link, SpanContext, SpanKind, Status, StatusCode, TraceFlags
 
@@ -40,7 +40,7 @@ class RecordedSpan(trace.Span):
         attributes: Mapping[str, Any] | None,
         links: Sequence[Link],
         resource: Resource,
-        processor: SpanProcessor,
+        processor: Any,
     ) -> None:
         trace_id = parent.trace_id if parent is not None else random.getrandbits(128) or 1
         state = parent.trace_state if parent is not None else None
@@ -107,4 +107,4 @@ class RecordedSpan(trace.Span):
     def end(self, end_time: int | None = None) -> None:
         if self.end_time is None:
             self.end_time = end_time or time.time_ns()
-            self._processor.on_end(self)  # type: ignore[arg-type]
+            self._processor.on_end(self)

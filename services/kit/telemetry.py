@@ -13,8 +13,7 @@ from opentelemetry import context as otel
 from opentelemetry import trace
 from opentelemetry.context import Context
 from opentelemetry.sdk.resources import Resource
-from opentelemetry.sdk.trace import SpanProcessor
-from opentelemetry.sdk.trace.export import BatchSpanProcessor, SimpleSpanProcessor, SpanExporter
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor, SpanExporter
 from opentelemetry.trace import (
     Link,
     NonRecordingSpan,
@@ -117,14 +116,16 @@ class Telemetry:
         self.ratio = ratio
         self.enabled = bool(endpoint or exporter)
         self._resource = Resource({"service.name": service, "service.namespace": "iop"})
-        self._processor: SpanProcessor | None = None
+        self._processor: Any = None
         self.registry = CollectorRegistry()
         self._metrics: dict[str, Any] = {}
         self._http: Any = None
         if exporter is not None:
             self._processor = SimpleSpanProcessor(exporter)
         elif endpoint:
-            self._processor = _batch(endpoint)
+            from services.kit.otlp import Exporter
+
+            self._processor = Exporter(endpoint, self._resource)
 
     @contextmanager
     def span(
@@ -269,13 +270,3 @@ def fail(span: Span, problem: BaseException) -> None:
 def _unsampled() -> Span:
     """A context that tells everything below not to record and not to begin a trace either."""
     return NonRecordingSpan(SpanContext(random.getrandbits(128) or 1, random.getrandbits(64) or 1, False))
-
-
-def _batch(endpoint: str) -> BatchSpanProcessor:
-    # Imported here: the exporter brings a gRPC stack that an untraced process does not need.
-    from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter
-
-    exporter = OTLPSpanExporter(endpoint=endpoint, insecure=not endpoint.startswith("https://"), timeout=5)
-    return BatchSpanProcessor(
-        exporter, max_queue_size=16384, schedule_delay_millis=1000, max_export_batch_size=1024
-    )
