@@ -14,11 +14,9 @@ import pytest
 import pytest_asyncio
 from iop.audience.v1 import audience_pb2, audience_pb2_grpc, directory_pb2, directory_pb2_grpc
 from iop.campaign.v1 import activity_pb2, activity_pb2_grpc, campaign_pb2, campaign_pb2_grpc
-from iop.campaign.v1 import events_pb2 as campaign_events
 from iop.common.v1 import runtime_pb2, runtime_pb2_grpc, types_pb2
 from iop.event.v1 import definition_pb2, definition_pb2_grpc
 from iop.event.v1 import events_pb2 as event_events
-from iop.touchpoint.v1 import events_pb2 as touchpoint_events
 from iop.touchpoint.v1 import ledger_pb2, ledger_pb2_grpc, touchpoint_pb2, touchpoint_pb2_grpc
 from pyroaring import BitMap
 
@@ -38,7 +36,9 @@ SMS, EVENT_SMS, DATA_PLUS, STORE_COUNTER, SMS_HALL = 1, 2, 3, 8, 12
 PHONE = 13800000000  # the number of ordinal 0; each ordinal has the next one
 
 
-def _info(touchpoint: int, modes: list[str], fields: list[tuple[str, str, bool, int]], **options: bool) -> Any:
+def _info(
+    touchpoint: int, modes: list[str], fields: list[tuple[str, str, bool, int]], **options: bool
+) -> Any:
     return touchpoint_pb2.TouchpointInfo(
         touchpoint=touchpoint,
         modes=modes,
@@ -53,8 +53,12 @@ def _info(touchpoint: int, modes: list[str], fields: list[tuple[str, str, bool, 
 _PUSH = ["active_push", "external_import"]
 _WORDS = ("marketing_words", "long_text", True, 300)
 CATALOGUE = [
-    _info(SMS, _PUSH, [_WORDS, ("activity_description", "text", False, 0)], suppression=True, sms_contract=True),
-    _info(EVENT_SMS, ["event_triggered"], [_WORDS], suppression=True, sms_contract=True, periodic_update=True),
+    _info(
+        SMS, _PUSH, [_WORDS, ("activity_description", "text", False, 0)], suppression=True, sms_contract=True
+    ),
+    _info(
+        EVENT_SMS, ["event_triggered"], [_WORDS], suppression=True, sms_contract=True, periodic_update=True
+    ),
     _info(
         DATA_PLUS,
         ["event_triggered", *_PUSH],
@@ -103,11 +107,15 @@ class World:
             buckets=[Bucket("IOP_BITMAPS")],
         )
         server = rpc.Server(self.service)
-        server.add(audience_pb2_grpc.add_AudienceServiceServicer_to_server, Audience(self))
-        server.add(directory_pb2_grpc.add_DirectoryServiceServicer_to_server, Directory())
-        server.add(definition_pb2_grpc.add_DefinitionServiceServicer_to_server, Definitions(self))
-        server.add(touchpoint_pb2_grpc.add_TouchpointServiceServicer_to_server, Touchpoints())
-        server.add(ledger_pb2_grpc.add_LedgerServiceServicer_to_server, Ledger(self))
+        served: list[tuple[Any, Any]] = [
+            (audience_pb2_grpc.add_AudienceServiceServicer_to_server, Audience),
+            (directory_pb2_grpc.add_DirectoryServiceServicer_to_server, Directory),
+            (definition_pb2_grpc.add_DefinitionServiceServicer_to_server, Definitions),
+            (touchpoint_pb2_grpc.add_TouchpointServiceServicer_to_server, Touchpoints),
+            (ledger_pb2_grpc.add_LedgerServiceServicer_to_server, Ledger),
+        ]
+        for add, neighbour in served:
+            server.add(add, neighbour(self))
         await server.start()
         self.service.on_stop("rpc", server.stop)
         work = Consumer("IOP_TOUCHPOINT_WORK", "touchpoint-work")
@@ -161,7 +169,12 @@ class World:
         return found
 
     async def match(
-        self, number: int, ordinals: list[int], at: datetime | list[datetime], message_id: str, period: int = 202606
+        self,
+        number: int,
+        ordinals: list[int],
+        at: datetime | list[datetime],
+        message_id: str,
+        period: int = 202606,
     ) -> None:
         """Publish one batch of matches."""
         times = at if isinstance(at, list) else [at] * len(ordinals)
@@ -173,15 +186,22 @@ class World:
                 ordinals=np.array(ordinals, "<u4").tobytes(),
                 occurred_at=np.array([to_micros(t) for t in times], "<i8").tobytes(),
             ),
-            partition=int(partitions_of(np.array(ordinals[:1]), 4)[0]) if ordinals else 0,
+            partition=self.partition_of(ordinals),
             message_id=message_id,
         )
 
+    @staticmethod
+    def partition_of(ordinals: list[int]) -> int:
+        """Where these tests send a batch."""
+        return int(partitions_of(np.array(ordinals[:1]), 4)[0])
 
-class Audience(audience_pb2_grpc.AudienceServiceServicer):
+
+class Neighbour:
     def __init__(self, world: World) -> None:
         self.world = world
 
+
+class Audience(Neighbour, audience_pb2_grpc.AudienceServiceServicer):
     async def CreateSnapshot(self, request: Any, context: Any) -> Any:
         world = self.world
         world.snapshot_requests.append(request)
@@ -212,7 +232,7 @@ class Audience(audience_pb2_grpc.AudienceServiceServicer):
         return world.snapshots[request.request_id]
 
 
-class Directory(directory_pb2_grpc.DirectoryServiceServicer):
+class Directory(Neighbour, directory_pb2_grpc.DirectoryServiceServicer):
     async def LookUpSubscribers(self, request: Any, context: Any) -> Any:
         found = directory_pb2.LookUpSubscribersResponse()
         for position, phone in enumerate(request.phones):
@@ -223,10 +243,7 @@ class Directory(directory_pb2_grpc.DirectoryServiceServicer):
         return found
 
 
-class Definitions(definition_pb2_grpc.DefinitionServiceServicer):
-    def __init__(self, world: World) -> None:
-        self.world = world
-
+class Definitions(Neighbour, definition_pb2_grpc.DefinitionServiceServicer):
     async def GetDefinition(self, request: Any, context: Any) -> Any:
         if request.name not in self.world.definitions:
             raise errors.NotFound(f"there is no {request.name}")
@@ -235,15 +252,12 @@ class Definitions(definition_pb2_grpc.DefinitionServiceServicer):
         )
 
 
-class Touchpoints(touchpoint_pb2_grpc.TouchpointServiceServicer):
+class Touchpoints(Neighbour, touchpoint_pb2_grpc.TouchpointServiceServicer):
     async def ListTouchpoints(self, request: Any, context: Any) -> Any:
         return touchpoint_pb2.ListTouchpointsResponse(touchpoints=CATALOGUE)
 
 
-class Ledger(ledger_pb2_grpc.LedgerServiceServicer):
-    def __init__(self, world: World) -> None:
-        self.world = world
-
+class Ledger(Neighbour, ledger_pb2_grpc.LedgerServiceServicer):
     async def GetIntake(self, request: Any, context: Any) -> Any:
         response = ledger_pb2.GetIntakeResponse()
         if self.world.knows_all:
@@ -393,7 +407,7 @@ async def world(bare_service: Callable[..., Service], nats_url: str) -> AsyncIte
     made.sources["lists/import"] = BitMap(range(100, 160))
     made.sources["all"] = BitMap(range(20_000))
     made.excluded["audiences/feixiang"] = {
-        "block_list": BitMap(range(0, 300)),
+        "block_list": BitMap(range(300)),
         "red_list": BitMap(range(200, 600)),
     }
     await made.start()
@@ -421,6 +435,3 @@ async def campaign(start_campaign: Callable[..., Any], world: World) -> Campaign
     made: Campaign = await start_campaign()
     await world.listen()
     return made
-
-
-__all__ = ["campaign_events", "touchpoint_events"]

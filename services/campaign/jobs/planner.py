@@ -160,9 +160,9 @@ class Planner:
     def _in_hand(self) -> int:
         """Work in hand for the status: plans held back by the pace count until a look that began after
         the last question found them still held back."""
+        if not self._waiting:
+            return 0
         fresh = self._looked_at > self._asked_at
         self._asked_at = time.monotonic()
-        if self._waiting and not fresh:
-            self._service.status.jobs["planner"].kick.set()
-            return self._waiting
-        return 0
+        self._service.status.jobs["planner"].kick.set()
+        return 0 if fresh else self._waiting
