@@ -10,6 +10,7 @@ again; the adapter's `look_up` decides, or it is reported as UNKNOWN.
 from __future__ import annotations
 
 import sqlite3
+import threading
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -22,6 +23,8 @@ class Journal:
 
     def __init__(self, path: Path | str, keep_days: float = 7.0) -> None:
         self._database = sqlite3.connect(str(path), isolation_level=None, check_same_thread=False)
+        # Leases are worked on at once, in threads: a connection serves one transaction at a time.
+        self._lock = threading.Lock()
         self._database.execute("PRAGMA journal_mode=WAL")
         # FULL: a result that was reported must survive a power cut.
         self._database.execute("PRAGMA synchronous=FULL")
@@ -38,7 +41,7 @@ class Journal:
         the answer is new and may be sent.
         """
         known: dict[str, Result | None] = {}
-        with _Transaction(self._database):
+        with self._lock, _Transaction(self._database):
             for touch_id in touch_ids:
                 row = self._database.execute(
                     "SELECT status, provider_message_id, code FROM touch WHERE touch_id = ?", (touch_id,)
@@ -61,7 +64,7 @@ class Journal:
             for t, r in results.items()
             if r.status not in (Status.RETRY, Status.DROPPED)
         ]
-        with _Transaction(self._database):
+        with self._lock, _Transaction(self._database):
             self._database.executemany("DELETE FROM touch WHERE touch_id = ?", unsent)
             self._database.executemany(
                 "UPDATE touch SET status = ?, provider_message_id = ?, code = ? WHERE touch_id = ?", sent
@@ -69,7 +72,7 @@ class Journal:
 
     def forget(self, touch_ids: Iterable[str]) -> None:
         """Takes back touches that were begun and certainly not sent."""
-        with _Transaction(self._database):
+        with self._lock, _Transaction(self._database):
             self._database.executemany("DELETE FROM touch WHERE touch_id = ?", [(t,) for t in touch_ids])
 
     def close(self) -> None:
