@@ -65,6 +65,17 @@ def visits(day: Day, touchpoint: str, share: float | None = None) -> Visits:
     return _sessions(day, touchpoint, SHARES[touchpoint] if share is None else share)
 
 
+def merge(first: Visits, second: Visits) -> Visits:
+    """Visits of two groups to the same touchpoint, in time order; both name the same places."""
+    both = {
+        name: np.concatenate([getattr(first, name), getattr(second, name)])
+        for name in ("row", "at", "subscriber_id", "phone", "where")
+    }
+    order = np.lexsort((both["row"], both["at"]))
+    columns = {name: column[order] for name, column in both.items()}
+    return Visits(touchpoint=first.touchpoint, names=first.names, **columns)
+
+
 def _store_visits(day: Day, touchpoint: str, share: float | None) -> Visits:
     known, move = places.places(), day.movement
     is_store = np.array([place.kind == places.STORE for place in known])

@@ -46,8 +46,15 @@ class Smsc:
         self._parts: dict[tuple[str, str, str], list[tuple[int, bytes, int]]] = {}
         self._writers: list[asyncio.StreamWriter] = []
         self._unacknowledged: dict[int, asyncio.Future[int]] = {}
+        # Message id to the business microseconds at which it was taken, until its report is delivered.
+        self.unreported: dict[int, int] = {}
         self.agenda = Agenda(now)
         self._server: asyncio.Server | None = None
+
+    @property
+    def connections(self) -> int:
+        """SPs that are bound now."""
+        return len(self._writers)
 
     async def start(self, host: str, port: int) -> int:
         """Listens; returns the port."""
@@ -145,13 +152,10 @@ class Smsc:
         stamp = now.strftime("%y%m%d%H%M")
         report = cmpp.Report(message_id, state, stamp, stamp, phone)
         at = now + timedelta(hours=fate.LATE_HOURS if one.late[0] else 0)
+        self.unreported[message_id] = round(now.timestamp() * 1_000_000)
+        delivery = cmpp.Deliver(message_id, message.sender, phone, report.encode(), report=True, format=0)
         for _ in range(2 if one.duplicate[0] else 1):
-            self.agenda.add(
-                at,
-                lambda: self._deliver(
-                    cmpp.Deliver(message_id, message.sender, phone, report.encode(), report=True, format=0)
-                ),
-            )
+            self.agenda.add(at, lambda: self._report(message_id, delivery))
         answer = ""
         if one.opt_out[0]:
             answer = "TD"
@@ -168,6 +172,10 @@ class Smsc:
                     cmpp.Deliver(reply_id, message.sender, phone, answer.encode("utf-16-be"))
                 ),
             )
+
+    async def _report(self, message_id: int, delivery: cmpp.Deliver) -> None:
+        await self._deliver(delivery)
+        self.unreported.pop(message_id, None)
 
     async def _deliver(self, message: cmpp.Deliver) -> None:
         """Delivers to the SP until it acknowledges."""
