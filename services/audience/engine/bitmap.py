@@ -1,4 +1,11 @@
-"""Sets of ordinals: boolean masks inside the engine, portable Roaring outside."""
+"""Sets of ordinals: boolean masks inside the engine, portable Roaring outside.
+
+A mask of 65,536 booleans, packed, is byte for byte what Roaring calls a bitset container, so a mask
+becomes a bitmap without a look at single ordinals.
+"""
+
+import struct
+from array import array
 
 import numpy as np
 from numpy.typing import NDArray
@@ -6,15 +13,19 @@ from pyroaring import BitMap
 
 Mask = NDArray[np.bool_]
 
+_CONTAINER = 65_536  # ordinals of a container
+_ARRAY_LIMIT = 4096  # up to so many members a container lists them
+_COOKIE = 12346  # of the portable format without run containers
+
 
 def from_mask(mask: Mask) -> BitMap:
     """The ordinals at which a mask is true."""
-    return from_ordinals(np.flatnonzero(mask))
+    return BitMap.deserialize(_portable(mask))
 
 
 def from_ordinals(ordinals: NDArray[np.integer]) -> BitMap:
     """A bitmap of ordinals."""
-    return BitMap(np.ascontiguousarray(ordinals, dtype=np.uint32))
+    return BitMap(array("I", np.ascontiguousarray(ordinals, dtype=np.uint32).tobytes()))
 
 
 def to_array(bitmap: BitMap) -> NDArray[np.uint32]:
@@ -48,3 +59,25 @@ def take_out(mask: Mask, bitmap: BitMap) -> int:
     hit = mask[ordinals]
     mask[ordinals[hit]] = False
     return int(np.count_nonzero(hit))
+
+
+def _portable(mask: Mask) -> bytes:
+    """A mask in the portable format: cookie, containers, key and size of each, offsets, bodies."""
+    keys, containers = [], []
+    for low in range(0, len(mask), _CONTAINER):
+        part = mask[low : low + _CONTAINER]
+        size = int(np.count_nonzero(part))
+        if not size:
+            continue
+        if size > _ARRAY_LIMIT:
+            body = np.packbits(part, bitorder="little").tobytes().ljust(_CONTAINER // 8, b"\0")
+        else:
+            body = np.flatnonzero(part).astype("<u2").tobytes()
+        keys.append((low // _CONTAINER, size - 1))
+        containers.append(body)
+    head = struct.pack("<II", _COOKIE, len(keys)) + b"".join(struct.pack("<HH", *key) for key in keys)
+    offset, offsets = len(head) + 4 * len(keys), []
+    for body in containers:
+        offsets.append(offset)
+        offset += len(body)
+    return head + struct.pack(f"<{len(offsets)}I", *offsets) + b"".join(containers)

@@ -1,4 +1,4 @@
-"""The subscriber directory in memory: columns by ordinal, and keys found by sorted runs.
+"""The subscriber directory in memory: columns by ordinal, and ordinals found by key.
 
 Ordinals are dense, given in order of arrival and never reused. Rows are appended behind the count that
 readers hold, so they need no lock; a number or home that changes is replaced in place.
@@ -14,6 +14,10 @@ from services.audience.domain.region import BASE
 Ids = NDArray[np.int64]
 UNKNOWN = -1
 
+_LEAST_BITS = 16
+_STEP = 1 << 20
+_GOLDEN = np.uint64(0x9E3779B97F4A7C15)  # 2^64 / golden ratio, odd
+
 # Rules of a row, by the code that `plan` gives a refused one: field and description.
 RULES: dict[int, tuple[str, str]] = {
     1: ("subscriber_id", "must be positive"),
@@ -24,59 +28,71 @@ RULES: dict[int, tuple[str, str]] = {
 }
 
 
-@dataclass
-class _Run:
-    keys: Ids
-    ordinals: Ids
-
-
 class KeyIndex:
-    """Finds ordinals by key among sorted runs that are merged as they grow.
+    """Finds ordinals by key: a table of ordinals, probed in step for all keys at once.
 
-    An entry may be stale: it holds only while the column at its ordinal still has the key.
+    The keys themselves stay in their column, so an entry holds only while the column at its ordinal has
+    the key; stale ones are passed over and go when the table is next made larger.
     """
 
     def __init__(self) -> None:
-        self._runs: list[_Run] = []
+        self._table = np.full(1 << _LEAST_BITS, UNKNOWN, dtype=np.int32)
+        self._entries = 0
 
     def add(self, keys: Ids, ordinals: Ids, column: Ids) -> None:
-        """Add entries; `column` is the column of keys, which tells stale entries from good ones."""
+        """Add entries for rows whose keys stand in `column` already."""
         if not len(keys):
             return
-        runs = [*self._runs, _sorted(keys, ordinals)]
-        # Runs shrink by a factor of four at least, so there are few of them and each entry moves rarely.
-        while len(runs) > 1 and len(runs[-2].keys) < 4 * len(runs[-1].keys):
-            newer, older = runs.pop(), runs.pop()
-            merged_keys = np.concatenate([older.keys, newer.keys])
-            merged_ordinals = np.concatenate([older.ordinals, newer.ordinals])
-            good = column[merged_ordinals] == merged_keys
-            runs.append(_sorted(merged_keys[good], merged_ordinals[good]))
-        self._runs = runs  # one assignment: a reader has the old list or the new one
+        if 2 * (self._entries + len(keys)) > len(self._table):
+            rows = np.flatnonzero(column)  # 0 is no key
+            bits = max(_LEAST_BITS, (3 * len(rows)).bit_length())
+            table = np.full(1 << bits, UNKNOWN, dtype=np.int32)
+            for low in range(0, len(rows), _STEP):
+                part = rows[low : low + _STEP]
+                _insert(table, column[part], part)
+            # One assignment: a reader has the old table or the new one.
+            self._table, self._entries = table, len(rows)
+            return
+        _insert(self._table, keys, ordinals)
+        self._entries += len(keys)
 
     def find(self, keys: Ids, column: Ids) -> Ids:
         """The ordinal of each key, -1 where nobody has it."""
+        table = self._table
         found = np.full(len(keys), UNKNOWN, dtype=np.int64)
-        for run in self._runs:
-            if not len(run.keys):
-                continue
-            # The same key stands in a run more than once only when all but one are stale.
-            left = np.searchsorted(run.keys, keys, side="left")
-            right = np.searchsorted(run.keys, keys, side="right")
-            place = left
-            while True:
-                inside = place < right
-                if not inside.any():
-                    break
-                ordinals = run.ordinals[np.minimum(place, len(run.keys) - 1)]
-                hit = inside & (column[ordinals] == keys)
+        place = _hash(keys, table)
+        waiting: NDArray[np.intp] | slice = slice(None)
+        left = keys
+        while len(left):
+            ordinals = table[place]
+            used = ordinals != UNKNOWN
+            hit = used & (column[ordinals] == left) if len(column) else used
+            if isinstance(waiting, slice):
                 found[hit] = ordinals[hit]
-                place = np.where(hit, right, place + 1)
+                waiting = np.flatnonzero(used & ~hit)
+                left, place = left[waiting], place[waiting]
+            else:
+                found[waiting[hit]] = ordinals[hit]
+                again = used & ~hit
+                waiting, left, place = waiting[again], left[again], place[again]
+            place = (place + 1) & (len(table) - 1)
         return found
 
 
-def _sorted(keys: Ids, ordinals: Ids) -> _Run:
-    order = np.argsort(keys, kind="stable")
-    return _Run(keys[order], ordinals[order])
+def _hash(keys: Ids, table: NDArray[np.int32]) -> NDArray[np.int64]:
+    """Fibonacci hashing: the upper bits of a product, which spread runs of neighbouring numbers."""
+    shift = np.uint64(65 - len(table).bit_length())
+    return ((keys.astype(np.uint64) * _GOLDEN) >> shift).astype(np.int64)
+
+
+def _insert(table: NDArray[np.int32], keys: Ids, ordinals: Ids) -> None:
+    place = _hash(keys, table)
+    while len(ordinals):
+        free = table[place] == UNKNOWN
+        table[place[free]] = ordinals[free]
+        # Of several that wanted one place the last has it; the others go on to the next.
+        lost = table[place] != ordinals
+        place, ordinals = (place[lost] + 1) & (len(table) - 1), ordinals[lost]
 
 
 @dataclass

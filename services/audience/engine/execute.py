@@ -1,4 +1,4 @@
-"""The vectorised executor: a checked condition over columns, 65,536 ordinals at a time.
+"""The vectorised executor: a checked condition over columns, 131,072 ordinals at a time.
 
 A block of narrow codes and its masks stay in the second-level cache, so a selection costs little more
 than reading its columns once. Rows beyond the end of a column have no value.
@@ -15,7 +15,7 @@ from services.audience.domain.region import EVERYWHERE, Ranges, merge
 from services.audience.engine.bitmap import Mask
 from services.audience.engine.columns import Column
 
-BLOCK = 65_536
+BLOCK = 131_072
 _MANY = 4  # more ranges than this are looked up in a table
 
 Codes = NDArray[np.integer]

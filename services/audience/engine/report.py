@@ -6,17 +6,17 @@ at a time under one joint code, block by block.
 
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from services.audience.engine.bitmap import Mask
-from services.audience.engine.columns import Column
+from services.audience.engine.columns import Codes, Column
 from services.audience.engine.execute import BLOCK
 
-_JOINT = 65_536  # joint codes of two attributes
+_JOINT = 16_384  # joint codes of two attributes: their counts stay in the cache
 _KEPT = 96  # banded columns kept in memory
 _SAMPLE = 100_000
 
@@ -88,9 +88,9 @@ def count(attributes: Sequence[Attribute], mask: Mask) -> list[Counts]:
             code = _block(attributes[pair[0]], low, chosen, whole)
             if len(pair) == 2:
                 other = attributes[pair[1]]
-                code = code.astype(np.uint16) * np.uint16(other.size) + _block(other, low, chosen, whole)
-            found = np.bincount(code, minlength=len(joint[number]))
-            joint[number] += found
+                wide = np.multiply(code, np.uint16(other.size), dtype=np.uint16)
+                code = np.add(wide, _block(other, low, chosen, whole), out=wide)
+            joint[number] += np.bincount(code, minlength=len(joint[number]))
     for number, pair in enumerate(pairs):
         if len(pair) == 1:
             totals[pair[0]] = joint[number]
@@ -101,26 +101,32 @@ def count(attributes: Sequence[Attribute], mask: Mask) -> list[Counts]:
 
 
 def count_set(column: Column, values: int, mask: Mask) -> Counts:
-    """How many of a mask hold each code of a set."""
-    totals = np.zeros(values, dtype=np.int64)
-    for low in range(0, min(len(mask), len(column.codes)), BLOCK):
-        masks = column.codes[low : low + BLOCK]
-        chosen = masks[mask[low : low + len(masks)]]
-        for bit in range(values):
-            totals[bit] += np.count_nonzero(chosen & chosen.dtype.type(1 << bit))
-    return totals
+    """How many of a mask hold each code of a set: masks are counted byte by byte, then by bit."""
+    width = column.codes.dtype.itemsize
+    by_byte = np.zeros((width, 256), dtype=np.int64)
+    for codes in _chosen(column, mask):
+        bytes_ = codes.astype(codes.dtype.newbyteorder("<"), copy=False).view(np.uint8).reshape(-1, width)
+        for place in range(width):
+            by_byte[place] += np.bincount(bytes_[:, place], minlength=256)
+    bits = np.arange(256)[:, None] >> np.arange(8) & 1  # which bits each byte has
+    return (by_byte @ bits).reshape(-1)[:values]
 
 
 def mean(column: Column, mask: Mask) -> float:
     """Mean of the stored values of those of a mask who have one; 0 when nobody has."""
     total, number = 0, 0
+    for codes in _chosen(column, mask):
+        missing = int(np.count_nonzero(codes == column.missing))
+        total += int(codes.sum(dtype=np.int64)) - missing * column.missing
+        number += len(codes) - missing
+    return total / number if number else 0.0
+
+
+def _chosen(column: Column, mask: Mask) -> Iterator[Codes]:
+    """The codes of a mask, block by block."""
     for low in range(0, min(len(mask), len(column.codes)), BLOCK):
         codes = column.codes[low : low + BLOCK]
-        chosen = codes[mask[low : low + len(codes)]]
-        chosen = chosen[chosen != column.missing]
-        total += int(chosen.sum(dtype=np.int64))
-        number += len(chosen)
-    return total / number if number else 0.0
+        yield codes.take(np.flatnonzero(mask[low : low + len(codes)]), mode="clip")
 
 
 def _coded(column: Column, values: int) -> Attribute:
@@ -171,7 +177,7 @@ def _block(
     if whole and len(codes) == BLOCK:
         return codes
     if low + int(chosen[-1]) < len(attribute.codes):
-        return codes[chosen]
+        return codes.take(chosen, mode="clip")
     gap = attribute.codes.dtype.type(attribute.size - 1)
     known = chosen[: np.searchsorted(chosen, len(codes))]
     result = np.full(len(chosen), gap, dtype=attribute.codes.dtype)
