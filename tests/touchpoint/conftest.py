@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import time
 from collections import Counter, defaultdict
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -28,6 +29,7 @@ from services.kit.app import Service
 from services.kit.bus import Bus, Consumer, Delivery, Stream
 from services.kit.clock import ClockFile
 from services.touchpoint.domain import keys
+from services.touchpoint.flow.centre import Centre
 
 SMS, EVENT_SMS, DATA_PLUS, TOOLBAR, STORE_COUNTER, COMP, SMS_HALL = 1, 2, 3, 4, 8, 11, 12
 ADAPTER = Actor("adapter:sms-1", "sms-1", frozenset({"adapter"}), touchpoints=("sms", "event_sms", "comp"))
@@ -65,7 +67,9 @@ class Directory(directory_pb2_grpc.DirectoryServiceServicer):
         answer = directory_pb2.GetVariablesResponse()
         for tag in request.tags:
             if tag not in self.world.tags:
-                raise errors.Invalid(f"no tag {tag}", reason="TAG_UNKNOWN", fields=[("tags[0]", "no such tag")])
+                raise errors.Invalid(
+                    f"no tag {tag}", reason="TAG_UNKNOWN", fields=[("tags[0]", "no such tag")]
+                )
             answer.columns.add(tag=tag, values=[self.world.tags[tag](ordinal) for ordinal in ordinals])
         return answer
 
@@ -167,7 +171,10 @@ class World:
             setting.period.start_date, setting.period.end_date = start, end
             setting.suppression.keep_block_list = keep_block
         message = campaign_events.ActivityLaunched(
-            activity=activity, marketing_type=marketing_type, trace_budget=trace_budget, traceparent=traceparent
+            activity=activity,
+            marketing_type=marketing_type,
+            trace_budget=trace_budget,
+            traceparent=traceparent,
         )
         await self.bus.publish(message, key=f"activity-{number}")
 
@@ -234,6 +241,14 @@ class Platform:
         self.centre = stub(service, touchpoint_pb2_grpc.TouchpointServiceStub)
         self.stub = stub
 
+    def centre_of(self) -> Centre:
+        """The state of the running service, for what no call can bring about: the passing of monotonic time."""
+        found = [
+            item for item in gc.get_objects() if isinstance(item, Centre) and item.service is self.service
+        ]
+        assert len(found) == 1
+        return found[0]
+
     async def idle(self, seconds: float = 20) -> None:
         """Wait until the service has nothing in hand."""
 
@@ -252,9 +267,7 @@ class Platform:
         rate: float = 0,
     ) -> str:
         """Open a session."""
-        idempotency = (
-            adapter_pb2.IDEMPOTENCY_IDEMPOTENT if idempotent else adapter_pb2.IDEMPOTENCY_NONE
-        )
+        idempotency = adapter_pb2.IDEMPOTENCY_IDEMPOTENT if idempotent else adapter_pb2.IDEMPOTENCY_NONE
         answer = await self.adapter.OpenSession(
             adapter_pb2.OpenSessionRequest(
                 adapter=name,
@@ -279,11 +292,12 @@ class Platform:
         value = adapter_pb2.ReceiptStatus.Value(f"RECEIPT_STATUS_{status}")
         return await self.adapter.ReportReceipts(
             adapter_pb2.ReportReceiptsRequest(
-                session=session, receipts=[adapter_pb2.Receipt(touch_id=i, status=value, **fields) for i in ids]
+                session=session,
+                receipts=[adapter_pb2.Receipt(touch_id=i, status=value, **fields) for i in ids],
             )
         )
 
-    async def reply(self, session: str, ordinal: int, text: str, touchpoint: int = SMS, reply_id: str = "") -> Any:
+    async def reply(self, session: str, ordinal: int, text: str, touchpoint: int = SMS) -> Any:
         """Report one reply; its result."""
         stub = self.hall if touchpoint == SMS_HALL else self.adapter
         answer = await stub.ReportReplies(
@@ -291,7 +305,7 @@ class Platform:
                 session=session,
                 replies=[
                     adapter_pb2.Reply(
-                        reply_id=reply_id or f"r-{ordinal}-{text}",
+                        reply_id=f"r-{ordinal}-{text}",
                         phone=str(PHONE + ordinal),
                         text=text,
                         touchpoint=touchpoint,
@@ -350,7 +364,9 @@ class Platform:
         """Report what a customer did."""
         value = decision_pb2.FeedbackKind.Value(f"FEEDBACK_KIND_{kind}")
         return await self.decision.ReportFeedback(
-            decision_pb2.ReportFeedbackRequest(feedback=[decision_pb2.Feedback(touch_id=touch_id, kind=value)])
+            decision_pb2.ReportFeedbackRequest(
+                feedback=[decision_pb2.Feedback(touch_id=touch_id, kind=value)]
+            )
         )
 
 

@@ -48,7 +48,7 @@ class DecisionApi(decision_pb2_grpc.DecisionServiceServicer):
         return answer
 
     async def _texts(self, touchpoint: int, ordinal: int, found: list[offering.Found]) -> list[str | None]:
-        """The words of each offer with the customer's values in place; None where they cannot be filled in."""
+        """The words of each offer with the customer's values; None where they cannot be filled in."""
         made: list[str | None] = []
         for one in found:
             setting = one.activity.settings[touchpoint]

@@ -141,9 +141,13 @@ class TouchpointApi(touchpoint_pb2_grpc.TouchpointServiceServicer):
                 )
 
             return requests.once(
-                tx, "ChangeDoNotDisturb", request.request_id, actor,
-                touchpoint_pb2.ChangeDoNotDisturbResponse, change,
-            )  # fmt: skip
+                tx,
+                "ChangeDoNotDisturb",
+                request.request_id,
+                actor,
+                touchpoint_pb2.ChangeDoNotDisturbResponse,
+                change,
+            )
 
         answer = await self._centre.db.transaction(work)
         for row in add:

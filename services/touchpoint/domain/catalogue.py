@@ -66,7 +66,8 @@ CATALOGUE: tuple[Touchpoint, ...] = (
         sender="10086", periodic_update=True, sms_contract=True,
     ),
     Touchpoint(
-        DATA_PLUS, "data_plus", "流量+", True, _PAGE_FORM, periodic_update=True, follower_tag="data_plus_follower"
+        DATA_PLUS, "data_plus", "流量+", True, _PAGE_FORM,
+        periodic_update=True, follower_tag="data_plus_follower",
     ),
     Touchpoint(TOOLBAR, "toolbar", "Toolbar", False, (_TITLE, _IMAGE, _URL, _WORDS), periodic_update=True),
     Touchpoint(APP_HALL, "app_hall", "手厅", False, _PAGE_FORM, periodic_update=True),

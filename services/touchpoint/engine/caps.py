@@ -55,7 +55,9 @@ for i = 1, #KEYS - 1 do
       redis.call('HDEL', key, held[h])
     else
       for c = 1, ncaps do
-        if day > today - caps[c][2] and day <= today and concerns(caps[c], t, k, p) then counts[c] = counts[c] + 1 end
+        if day > today - caps[c][2] and day <= today and concerns(caps[c], t, k, p) then
+          counts[c] = counts[c] + 1
+        end
       end
     end
   end
@@ -122,7 +124,7 @@ class Caps:
         await self._redis.aclose()
 
     async def reserve(self, contacts: Sequence[Contact], caps: Sequence[Cap], today: int) -> list[int]:
-        """For each contact 0 when its slot is reserved (now or before), else the position from 1 of the full cap.
+        """For each contact 0 when its slot is reserved (now or before), else which cap is full, from 1.
 
         GenerationLost when reservations may be missing; errors.Unavailable when Redis does not answer.
         """
@@ -190,7 +192,7 @@ class Caps:
         return generation
 
     async def rebuild_add(self, generation: str, contacts: Iterable[Contact]) -> None:
-        """Write contacts that hold a slot into a generation that is being built; the first day of a key stays."""
+        """Write contacts that hold a slot into a generation in the making; the first day of a key stays."""
         try:
             async with self._redis.pipeline(transaction=False) as pipeline:
                 for contact in contacts:

@@ -64,15 +64,29 @@ class Sessions:
         self._open: dict[str, Session] = {}
 
     def open(
-        self, adapter: str, touchpoints: Iterable[int], idempotent: bool, receipts: bool, max_batch: int,
-        rate: float, now: float,
-    ) -> Session:  # fmt: skip
+        self,
+        adapter: str,
+        touchpoints: Iterable[int],
+        idempotent: bool,
+        receipts: bool,
+        max_batch: int,
+        rate: float,
+        now: float,
+    ) -> Session:
         """A new session; an earlier one of the same adapter ends."""
         self._open = {key: item for key, item in self._open.items() if item.adapter != adapter}
         made = Session(
-            secrets.token_hex(12), adapter, tuple(touchpoints), idempotent, receipts, max_batch, rate, now,
-            allowance=max(rate, 1.0), refilled=now,
-        )  # fmt: skip
+            secrets.token_hex(12),
+            adapter,
+            tuple(touchpoints),
+            idempotent,
+            receipts,
+            max_batch,
+            rate,
+            now,
+            allowance=max(rate, 1.0),
+            refilled=now,
+        )
         self._open[made.id] = made
         return made
 
@@ -128,10 +142,15 @@ class Leases:
         lease = self._leases.get(self._of.get(touch_id, -1))
         return lease.items.get(touch_id) if lease is not None else None
 
-    def release(self, touch_id: str) -> None:
-        """A touch was reported on; a lease with nothing left ends."""
-        lease_id = self._of.pop(touch_id, None)
-        if lease_id is not None:
+    def lease_of(self, touch_id: str) -> int | None:
+        """The lease that holds a touch."""
+        return self._of.get(touch_id)
+
+    def release(self, touch_id: str, only: int | None = None) -> None:
+        """A touch was reported on (under the lease `only`, if given); a lease with nothing left ends."""
+        lease_id = self._of.get(touch_id)
+        if lease_id is not None and only in (None, lease_id):
+            del self._of[touch_id]
             lease = self._leases[lease_id]
             del lease.items[touch_id]
             if not lease.items:

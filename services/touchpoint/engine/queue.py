@@ -42,9 +42,15 @@ class Piece:
         """The piece with some of its rows."""
         expires = None if self.expires is None else self.expires[which]
         return Piece(
-            self.slice_id, self.activity, self.touchpoint, self.planned_day, self.occurrence,
-            self.positions[which], self.ordinals[which], expires,
-        )  # fmt: skip
+            self.slice_id,
+            self.activity,
+            self.touchpoint,
+            self.planned_day,
+            self.occurrence,
+            self.positions[which],
+            self.ordinals[which],
+            expires,
+        )
 
 
 class _Line:

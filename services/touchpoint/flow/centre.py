@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
 from services.kit import db, errors
 from services.touchpoint.domain import catalogue
@@ -71,7 +72,7 @@ class Centre:
         self._tasks: set[asyncio.Task[Any]] = set()
 
     async def written(self, fn: Callable[[db.Connection], T]) -> T:
-        """A transaction after which memory is changed; when its end is not known, memory is completed later."""
+        """A transaction after which memory changes; when its end is not known, memory is completed later."""
         try:
             return await self.db.transaction(fn)
         except errors.Unavailable:
@@ -130,10 +131,10 @@ class Centre:
             self.queues[piece.touchpoint].put_later(piece, lane, time.monotonic() + delay)
         self.wake()
 
-    def offer(self, item: "Slice", positions: object) -> None:
+    def offer(self, item: "Slice", positions: NDArray[np.intp]) -> None:
         """Make committed offers available."""
         wave = Wave(item.planned_day, item.activity, item.occurrence)
-        self.offers[item.touchpoint].add(wave, item.ordinals[positions])  # type: ignore[index]
+        self.offers[item.touchpoint].add(wave, item.ordinals[positions])
 
     def wake(self) -> None:
         """Work may have come: whoever waits looks again."""
@@ -161,10 +162,16 @@ class Centre:
         self.service.fail("owner", problem)
 
 
-def piece_of(item: "Slice", positions: object) -> Piece:
+def piece_of(item: "Slice", positions: ArrayLike) -> Piece:
     """The rows of a slice as a piece of work."""
     rows = np.asarray(positions).astype(np.uint16)
     return Piece(
-        item.slice_id, item.activity, item.touchpoint, item.planned_day, item.occurrence, rows,
-        item.ordinals[rows], None if item.expires is None else item.expires[rows],
-    )  # fmt: skip
+        item.slice_id,
+        item.activity,
+        item.touchpoint,
+        item.planned_day,
+        item.occurrence,
+        rows,
+        item.ordinals[rows],
+        None if item.expires is None else item.expires[rows],
+    )

@@ -67,9 +67,16 @@ def decode(message: Any, activity: Activity, traceparent: str) -> Request:
             occurred = np.frombuffer(message.occurred_at, "<i8")
             expires = occurred + np.int64(message.time_to_live_seconds * 1_000_000)
     return Request(
-        message.page_id, activity, message.touchpoint, message.planned_day, message.occurrence, message.group,
-        ordinals.astype(np.uint32), expires, traceparent,
-    )  # fmt: skip
+        message.page_id,
+        activity,
+        message.touchpoint,
+        message.planned_day,
+        message.occurrence,
+        message.group,
+        ordinals.astype(np.uint32),
+        expires,
+        traceparent,
+    )
 
 
 @dataclass
@@ -151,9 +158,12 @@ def _begin_traces(
         alive = np.flatnonzero(np.isin(page.states, (State.QUEUED, State.HELD, State.WAITING)))
         for position in alive[:left].tolist():
             key = keys.TouchKey(
-                request.planned_day, request.activity.number, request.occurrence, request.touchpoint,
+                request.planned_day,
+                request.activity.number,
+                request.occurrence,
+                request.touchpoint,
                 int(request.ordinals[position]),
-            )  # fmt: skip
+            )
             one = centre.tracing.begin(
                 request.activity,
                 request.planned_day,

@@ -3,6 +3,7 @@
 import asyncio
 import time
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -126,7 +127,7 @@ async def _try(centre: Centre, session: Session, wanted: int) -> adapter_pb2.Lea
         try:
             checked = await _check(centre, pieces, now)
             lease_id, sent, kept, traces = await centre.written(
-                lambda tx, checked=checked: _commit(tx, centre, session, checked, now)  # type: ignore[misc]
+                partial(_commit, centre=centre, session=session, checked=checked, now=now)
             )
         except BaseException as problem:
             _put_back(centre, pieces)

@@ -77,9 +77,16 @@ class Moves:
         ] = []  # (traceparent, outcome, code) to write after commit
 
     def to(
-        self, item: Slice, position: int, state: int, *, reason: str = "", code: str = "", at: int | None = None,
+        self,
+        item: Slice,
+        position: int,
+        state: int,
+        *,
+        reason: str = "",
+        code: str = "",
+        at: int | None = None,
         provider_id: str | None = None,
-    ) -> None:  # fmt: skip
+    ) -> None:
         """Give one touch another state. `reason` is ours, `code` the provider's."""
         before = item.states[position]
         if before == state:
@@ -114,9 +121,16 @@ class Moves:
         self._counts[item.activity, item.touchpoint, "leased", ""] += len(positions)
 
     def note(
-        self, item: Slice, position: int, step: Step, *, code: str = "", at: int | None = None,
-        provider_id: str | None = None, lease_id: int = 0,
-    ) -> None:  # fmt: skip
+        self,
+        item: Slice,
+        position: int,
+        step: Step,
+        *,
+        code: str = "",
+        at: int | None = None,
+        provider_id: str | None = None,
+        lease_id: int = 0,
+    ) -> None:
         """Write a step that is no outcome."""
         self._noted.add((item.slice_id, position, step))
         when = self.at if at is None else at
@@ -173,9 +187,16 @@ class Moves:
         return [row for row in self._outcomes if row.step in (2, 3)]
 
     def _settle(
-        self, item: Slice, position: int, outcome: int, previous: int, code: str, reason: str, at: int,
+        self,
+        item: Slice,
+        position: int,
+        outcome: int,
+        previous: int,
+        code: str,
+        reason: str,
+        at: int,
         provider_id: str | None,
-    ) -> None:  # fmt: skip
+    ) -> None:
         self._outcomes.append(
             ledger.OutcomeRow(
                 item.planned_day, item.slice_id, position, outcome, 0, previous, code, at, provider_id or None

@@ -63,7 +63,7 @@ class Result:
 
 
 async def feedback(centre: Centre, pieces: Sequence[Any], admits: Any) -> Result:
-    """Apply a batch of iop.adapter.v1.Feedback. `admits(touchpoint)` says whether the caller may report on it."""
+    """Apply a batch of iop.adapter.v1.Feedback. `admits(touchpoint)` raises when the caller may not."""
     parsed: dict[int, keys.TouchKey] = {}
     for i, piece in enumerate(pieces):
         try:

@@ -36,7 +36,7 @@ class _Effects:
     returned: list[tuple[Piece, float]] = field(default_factory=list)
     released: set[str] = field(default_factory=set)
     traces: list[tuple[str, int, str]] = field(default_factory=list)
-    failures: list[tuple[Slice, int, str, str]] = field(default_factory=list)
+    failures: list[tuple[Slice, int, str]] = field(default_factory=list)
     accepted: list[str] = field(default_factory=list)  # traces of touches that the provider took
 
 
@@ -49,9 +49,10 @@ async def report(centre: Centre, session: Session, receipts: Sequence[Any]) -> R
                 parsed[i] = keys.decode(receipt.touch_id)
             except errors.Invalid:
                 continue  # reported as unknown
+    leases = {item.touch_id: centre.leases.lease_of(item.touch_id) for item in receipts if item.touch_id}
     effects = await centre.written(lambda tx: _apply(tx, centre, session, receipts, parsed))
     for touch_id in effects.released:
-        centre.leases.release(touch_id)
+        centre.leases.release(touch_id, leases.get(touch_id))
     for piece, delay in effects.returned:
         centre.return_later(piece, delay)
     for traceparent in effects.accepted:
@@ -90,7 +91,7 @@ def _apply(
     moves.flush(centre.tracing.slices)
     effects.traces = moves.settled_traces
     effects.failures = [
-        (locked[row.slice_id], row.position, "failed" if row.step == 2 else "rejected", row.code)
+        (locked[row.slice_id], row.position, "failed" if row.step == 2 else "rejected")
         for row in moves.failures
     ]
     for place in found.values():
@@ -137,9 +138,15 @@ def _places(
 
 
 def _one(
-    centre: Centre, session: Session, receipt: Any, item: Slice, position: int, moves: Moves, effects: _Effects,
+    centre: Centre,
+    session: Session,
+    receipt: Any,
+    item: Slice,
+    position: int,
+    moves: Moves,
+    effects: _Effects,
     clicks: dict[tuple[int, int], tuple[list[int], list[int]]],
-) -> bool:  # fmt: skip
+) -> bool:
     """Apply one receipt; whether it changed anything."""
     state = item.states[position]
     at = receipt.time.ToMicroseconds() if receipt.HasField("time") else moves.at
@@ -184,7 +191,7 @@ def _provider_known(moves: Moves, item: Slice, position: int) -> bool:
 def _not_sent(
     centre: Centre, moves: Moves, item: Slice, position: int, receipt: Any, effects: _Effects
 ) -> None:
-    """The adapter still had the touch and has not sent it: where it goes depends on why, and on what changed since."""
+    """The adapter has not sent it: where it goes depends on what has changed since it was leased."""
     now = centre.now()
     held = Held(
         item.slice_id,
@@ -208,9 +215,15 @@ def _not_sent(
 
 
 _LISTED = {
-    reasons.OPT_OUT, reasons.NO_CONSENT, reasons.MINOR, reasons.BLOCK, reasons.RED, reasons.SENSITIVE,
-    reasons.NO_LOCATION_CONSENT, reasons.DO_NOT_DISTURB,
-}  # fmt: skip
+    reasons.OPT_OUT,
+    reasons.NO_CONSENT,
+    reasons.MINOR,
+    reasons.BLOCK,
+    reasons.RED,
+    reasons.SENSITIVE,
+    reasons.NO_LOCATION_CONSENT,
+    reasons.DO_NOT_DISTURB,
+}
 
 
 def note_click(
@@ -252,10 +265,10 @@ def announce_clicks(tx: db.Connection, clicks: dict[tuple[int, int], tuple[list[
     outbox.add_all(tx, rows)
 
 
-async def _trace_failures(centre: Centre, failures: Sequence[tuple[Slice, int, str, str]]) -> None:
+async def _trace_failures(centre: Centre, failures: Sequence[tuple[Slice, int, str]]) -> None:
     """Failures that are not among the sampled touches get a trace of their own, within a budget."""
     rows = []
-    for item, position, outcome, code in failures:
+    for item, position, outcome in failures:
         activity = centre.activities.get(item.activity)
         if activity is None or centre.tracing.left(activity, item.planned_day, failed=True) == 0:
             continue

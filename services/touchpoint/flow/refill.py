@@ -19,7 +19,7 @@ _ITEMS = 500
 
 
 async def complete(centre: Centre) -> int:
-    """Add to memory what the tables know: queued touches, offers, leases. Adding a hint twice does no harm."""
+    """Add to memory what the tables know: queued touches, offers, leases. A hint twice does no harm."""
     after, count = 0, 0
     while True:
         rows, items = await centre.db.read(lambda tx, after=after: _page(tx, after))  # type: ignore[misc]
@@ -69,9 +69,13 @@ def _leases(centre: Centre, rows: dict[int, slices.Slice], items: list[ledger.Le
             for older in made.values():
                 older.items.pop(touch_id, None)
             lease.items[touch_id] = Held(
-                item.slice_id, position, int(item.ordinals[position]), item.activity, item.touchpoint,
+                item.slice_id,
+                position,
+                int(item.ordinals[position]),
+                item.activity,
+                item.touchpoint,
                 item.expires_of(position),
-            )  # fmt: skip
+            )
     for lease in made.values():
         known = centre.leases.get(lease.id)
         if known is not None:  # its other touches lie in slices that were read before
@@ -124,14 +128,14 @@ def _contacts(
                     item.touchpoint in catalogue.PUSH,
                     kind,
                     entry.day,
-                )  # fmt: skip
+                )
             )
     last = (items[-1].lease_id, items[-1].slice_id) if len(items) == _ITEMS else None
     return contacts, last
 
 
 async def guard_caps(centre: Centre) -> bool:
-    """See that the contact counts are whole, and rebuild them when they are not; True when they were rebuilt."""
+    """See that the contact counts are whole, else rebuild them; True when they were rebuilt."""
     if not centre.policy.caps or await centre.caps.intact():
         return False
     await rebuild_caps(centre)

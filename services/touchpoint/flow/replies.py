@@ -93,9 +93,14 @@ def _imported(
 
 
 def _one(
-    tx: db.Connection, centre: Centre, item: Any, ordinal: int | None,
-    touched: dict[int, list[registry.Contacted]], imported: dict[int, list[tuple[int, int]]], effects: _Effects,
-) -> tuple[str, int]:  # fmt: skip
+    tx: db.Connection,
+    centre: Centre,
+    item: Any,
+    ordinal: int | None,
+    touched: dict[int, list[registry.Contacted]],
+    imported: dict[int, list[tuple[int, int]]],
+    effects: _Effects,
+) -> tuple[str, int]:
     """Take one new reply: (kind, activity it answers)."""
     text = replies.normalise(item.text)
     at = item.time.ToDatetime(UTC) if item.HasField("time") else from_micros(centre.service.clock.micros())
@@ -125,18 +130,31 @@ def _one(
         ledger.count(tx, {(number, touchpoint, "replies", ""): 1})
     subscriber_id, _ = centre.copies.directory.subscriber(ordinal)
     message = events_pb2.ReplyReceived(
-        reply_id=item.reply_id, subscriber_id=subscriber_id, ordinal=ordinal, kind=kind, text=text,
-        activity_number=number, product_code=product, touchpoint=touchpoint, touch_id=touch_id,  # type: ignore[arg-type]
-    )  # fmt: skip
+        reply_id=item.reply_id,
+        subscriber_id=subscriber_id,
+        ordinal=ordinal,
+        kind=kind,
+        text=text,
+        activity_number=number,
+        product_code=product,
+        touchpoint=touchpoint,  # type: ignore[arg-type]
+        touch_id=touch_id,  # type: ignore[arg-type]
+    )
     message.reply_time.FromDatetime(at)
     outbox.add(tx, message, key=f"subscriber-{ordinal}", message_id=f"reply:{item.reply_id}")
     return kind, number
 
 
 def _order(
-    tx: db.Connection, centre: Centre, text: str, touchpoint: int, ordinal: int,
-    history: list[registry.Contacted], imported: dict[int, list[tuple[int, int]]], effects: _Effects,
-) -> tuple[Activity, str, int] | None:  # fmt: skip
+    tx: db.Connection,
+    centre: Centre,
+    text: str,
+    touchpoint: int,
+    ordinal: int,
+    history: list[registry.Contacted],
+    imported: dict[int, list[tuple[int, int]]],
+    effects: _Effects,
+) -> tuple[Activity, str, int] | None:
     """The activity whose instruction this is: (activity, touch, its touchpoint)."""
     if touchpoint == catalogue.SMS_HALL:
         return _order_at_hall(tx, centre, text, ordinal, imported.get(ordinal, []), effects)

@@ -6,6 +6,7 @@ there is nothing left.
 
 import time
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 
@@ -13,6 +14,7 @@ from services.kit import db
 from services.touchpoint.domain import reasons
 from services.touchpoint.domain.activity import Activity, Setting
 from services.touchpoint.domain.states import State
+from services.touchpoint.engine.leases import Lease
 from services.touchpoint.engine.queue import Piece
 from services.touchpoint.flow.centre import Centre, piece_of
 from services.touchpoint.flow.moves import Moves
@@ -150,39 +152,38 @@ async def give_up_receipts(centre: Centre) -> int:
 
 
 async def take_back_leases(centre: Centre) -> int:
-    """Leases that were neither reported nor extended: idempotent ones return to the queue, others are unknown."""
+    """Leases neither reported nor extended: idempotent ones return to the queue, others are unknown."""
     centre.sessions.close_silent(time.monotonic())
     late = centre.leases.late(time.monotonic())
     for lease in late:
-        items = list(lease.items.values())
-
-        def work(
-            tx: db.Connection, lease=lease, items=items
-        ) -> tuple[list[Piece], list[tuple[str, int, str]]]:  # type: ignore[no-untyped-def]
-            ledger.check_owner(tx, centre.epoch)
-            locked = slices.lock(tx, {held.slice_id for held in items})
-            moves = Moves(tx, locked, centre.service.clock.micros(), centre.partitions)
-            returned: dict[int, list[int]] = {}
-            for held in items:
-                item = locked[held.slice_id]
-                if item.states[held.position] != State.LEASED:
-                    continue
-                if lease.idempotent:
-                    moves.give_back(item, held.position, reasons.LEASE_LOST)
-                    returned.setdefault(held.slice_id, []).append(held.position)
-                else:
-                    moves.to(item, held.position, State.UNKNOWN, reason=reasons.LEASE_LOST)
-            moves.flush(centre.tracing.slices)
-            return [piece_of(locked[i], np.array(rows)) for i, rows in returned.items()], moves.settled_traces
-
-        pieces, traces = await centre.written(work)
+        pieces, traces = await centre.written(partial(_take_back, centre=centre, lease=lease))
+        count = len(lease.items)
         centre.leases.end(lease.id)
         centre.enqueue(pieces)
         _trace(centre, traces)
-        centre.service.log.warning(
-            "lease %d of %s ran out with %d touches", lease.id, lease.adapter, len(items)
-        )
+        centre.service.log.warning("lease %d of %s ran out with %d touches", lease.id, lease.adapter, count)
     return len(late)
+
+
+def _take_back(
+    tx: db.Connection, centre: Centre, lease: Lease
+) -> tuple[list[Piece], list[tuple[str, int, str]]]:
+    ledger.check_owner(tx, centre.epoch)
+    items = list(lease.items.values())
+    locked = slices.lock(tx, {held.slice_id for held in items})
+    moves = Moves(tx, locked, centre.service.clock.micros(), centre.partitions)
+    returned: dict[int, list[int]] = {}
+    for held in items:
+        item = locked[held.slice_id]
+        if item.states[held.position] != State.LEASED:
+            continue
+        if lease.idempotent:
+            moves.give_back(item, held.position, reasons.LEASE_LOST)
+            returned.setdefault(held.slice_id, []).append(held.position)
+        else:
+            moves.to(item, held.position, State.UNKNOWN, reason=reasons.LEASE_LOST)
+    moves.flush(centre.tracing.slices)
+    return [piece_of(locked[i], np.array(rows)) for i, rows in returned.items()], moves.settled_traces
 
 
 def _trace(centre: Centre, traces: list[tuple[str, int, str]]) -> None:

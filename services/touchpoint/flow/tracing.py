@@ -35,7 +35,7 @@ class Tracing:
         self.slices = set(slices)
 
     def left(self, activity: Activity, day: int, *, failed: bool = False) -> int:
-        """Touches that may still be traced for an activity on a day; failures have a budget of the same size."""
+        """Touches that may still be traced for an activity on a day; failures have a budget of their own."""
         if not self._telemetry.enabled:
             return 0
         return max(0, activity.trace_budget - self._used[activity.number, day, failed])
@@ -43,7 +43,7 @@ class Tracing:
     def begin(
         self, activity: Activity, day: int, touchpoint: int, touch_id: str, page: str, *, failed: str = ""
     ) -> Begun | None:
-        """Begin the trace of one touch, linked to its page and to the launch; None when it is not recorded."""
+        """Begin the trace of a touch, linked to its page and to the launch; None when it is not recorded."""
         links = [
             *self._telemetry.link({"traceparent": page}),
             *self._telemetry.link({"traceparent": activity.traceparent}),

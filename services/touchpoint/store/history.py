@@ -48,8 +48,8 @@ class History:
 
 _SELECT = (
     "SELECT t.planned_day, t.activity_number, t.occurrence, t.touchpoint, t.ordinal, t.slice_id, t.position,"
-    " get_byte(s.states, t.position) AS state, t.state AS entry_state, t.reason AS entry_reason, s.received_at,"
-    " s.page_id, coalesce(c.traceparent, s.traceparent) AS traceparent"
+    " get_byte(s.states, t.position) AS state, t.state AS entry_state, t.reason AS entry_reason,"
+    " s.received_at, s.page_id, coalesce(c.traceparent, s.traceparent) AS traceparent"
     " FROM touch t JOIN slice s ON s.slice_id = t.slice_id"
     " LEFT JOIN touch_trace c ON c.slice_id = t.slice_id AND c.position = t.position"
 )
@@ -87,7 +87,7 @@ def of_subscriber(tx: db.Connection, ordinal: int, number: int) -> list[History]
 def touches(
     tx: db.Connection, number: int, touchpoint: int, after: Sequence[int] | None, limit: int
 ) -> list[TouchRow]:
-    """Touches of an activity beyond a key, in the order of keys; the reason is that of the entry or of the end."""
+    """Touches of an activity beyond a key, in the order of keys; with the reason of entry or end."""
     conditions = ["t.activity_number = :number"]
     values: dict[str, Any] = {"number": number, "limit": limit}
     if touchpoint:
@@ -95,13 +95,16 @@ def touches(
         values["touchpoint"] = touchpoint
     if after is not None:
         conditions.append(
-            "(t.planned_day, t.activity_number, t.occurrence, t.touchpoint, t.ordinal) > (:k0, :k1, :k2, :k3, :k4)"
+            "(t.planned_day, t.activity_number, t.occurrence, t.touchpoint, t.ordinal)"
+            " > (:k0, :k1, :k2, :k3, :k4)"
         )
         values |= {f"k{i}": value for i, value in enumerate(after)}
     query = (
-        _SELECT + " WHERE " + " AND ".join(conditions)
+        _SELECT
+        + " WHERE "
+        + " AND ".join(conditions)
         + " ORDER BY t.planned_day, t.activity_number, t.occurrence, t.touchpoint, t.ordinal LIMIT :limit"
-    )  # fmt: skip
+    )
     rows = [_made(row) for row in tx.execute(sa.text(query), values)]
     return [history.row._replace(reason=_reason(history)) for history in _history(tx, rows)]
 
@@ -143,6 +146,14 @@ def _reason(history: History) -> str:
 def _made(row: Any) -> TouchRow:
     key = TouchKey(row.planned_day, row.activity_number, row.occurrence, row.touchpoint, row.ordinal)
     return TouchRow(
-        key, row.slice_id, row.position, row.state, row.entry_reason, row.entry_state, row.entry_reason,
-        row.received_at, row.page_id, row.traceparent,
-    )  # fmt: skip
+        key,
+        row.slice_id,
+        row.position,
+        row.state,
+        row.entry_reason,
+        row.entry_state,
+        row.entry_reason,
+        row.received_at,
+        row.page_id,
+        row.traceparent,
+    )

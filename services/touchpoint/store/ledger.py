@@ -39,8 +39,8 @@ _STAGE = sa.text(
     " ON COMMIT DELETE ROWS"
 )
 _TAKE = sa.text(
-    "INSERT INTO touch (planned_day, activity_number, occurrence, touchpoint, ordinal, slice_id, position, state,"
-    " reason) SELECT * FROM touch_stage ON CONFLICT DO NOTHING"
+    "INSERT INTO touch (planned_day, activity_number, occurrence, touchpoint, ordinal, slice_id, position,"
+    " state, reason) SELECT * FROM touch_stage ON CONFLICT DO NOTHING"
 )
 _REPEATED = sa.text(
     "SELECT s.slice_id, s.position FROM touch_stage s"
@@ -172,8 +172,8 @@ def append_outcomes(tx: db.Connection, rows: Sequence[OutcomeRow]) -> None:
 
 _COUNT = sa.text(
     "INSERT INTO counter (activity_number, touchpoint, counter, reason, n)"
-    " SELECT * FROM unnest(CAST(:activities AS bigint[]), CAST(:touchpoints AS int[]), CAST(:counters AS text[]),"
-    " CAST(:reasons AS text[]), CAST(:deltas AS bigint[]))"
+    " SELECT * FROM unnest(CAST(:activities AS bigint[]), CAST(:touchpoints AS int[]),"
+    " CAST(:counters AS text[]), CAST(:reasons AS text[]), CAST(:deltas AS bigint[]))"
     " ON CONFLICT (activity_number, touchpoint, counter, reason) DO UPDATE SET n = counter.n + excluded.n"
 )
 
@@ -203,9 +203,13 @@ def counters(tx: db.Connection, numbers: Collection[int] = ()) -> list[tuple[int
 
 
 def begin_lease(
-    tx: db.Connection, adapter: str, idempotent: bool, at: datetime, day: int,
+    tx: db.Connection,
+    adapter: str,
+    idempotent: bool,
+    at: datetime,
+    day: int,
     items: Sequence[tuple[int, NDArray[np.uint16], dict[str, list[str]] | None]],
-) -> int:  # fmt: skip
+) -> int:
     """Write a lease with its rows, (slice id, positions, variables as sent); returns its id."""
     lease_id = int(tx.execute(sa.select(sa.func.nextval(tables.lease_ids.name))).scalar_one())
     tx.execute(
@@ -241,10 +245,14 @@ class LeaseItem(NamedTuple):
 
 
 def lease_items(
-    tx: db.Connection, *, slice_ids: Collection[int] | None = None, since_day: int | None = None,
-    after: tuple[int, int] | None = None, limit: int | None = None,
-) -> list[LeaseItem]:  # fmt: skip
-    """Rows under lease, oldest lease first: of some slices, or of leases since a day, beyond (lease, slice)."""
+    tx: db.Connection,
+    *,
+    slice_ids: Collection[int] | None = None,
+    since_day: int | None = None,
+    after: tuple[int, int] | None = None,
+    limit: int | None = None,
+) -> list[LeaseItem]:
+    """Rows under lease, oldest lease first: of some slices, or of leases since a day."""
     item, lease = tables.lease_item, tables.lease
     query = (
         sa.select(item, lease.c.adapter, lease.c.idempotent, lease.c.leased_at, lease.c.day)
@@ -256,16 +264,25 @@ def lease_items(
     if since_day is not None:
         query = query.where(lease.c.day >= since_day)
     if after is not None:
-        query = query.where(sa.tuple_(item.c.lease_id, item.c.slice_id) > sa.tuple_(*after))
+        query = query.where(
+            sa.tuple_(item.c.lease_id, item.c.slice_id)
+            > sa.tuple_(sa.literal(after[0]), sa.literal(after[1]))
+        )
     if limit is not None:
         query = query.limit(limit)
     return [
         LeaseItem(
-            row.lease_id, row.slice_id, np.frombuffer(row.positions, np.uint16), row.adapter, row.idempotent,
-            row.leased_at, row.day, row.variables,
+            row.lease_id,
+            row.slice_id,
+            np.frombuffer(row.positions, np.uint16),
+            row.adapter,
+            row.idempotent,
+            row.leased_at,
+            row.day,
+            row.variables,
         )
         for row in tx.execute(query)
-    ]  # fmt: skip
+    ]
 
 
 def silent_since(tx: db.Connection, item: Slice, positions: Collection[int]) -> dict[int, int]:

@@ -81,11 +81,14 @@ def activities(tx: db.Connection) -> list[ActivityRow]:
         settings.setdefault(row.activity_number, {})[row.touchpoint] = (row.lane, row.enabled)
     return [
         ActivityRow(
-            row.activity_number, row.state, row.state_version, bytes(row.launched),
+            row.activity_number,
+            row.state,
+            row.state_version,
+            bytes(row.launched),
             settings.get(row.activity_number, {}),
         )
         for row in tx.execute(sa.select(tables.activity).order_by(tables.activity.c.activity_number))
-    ]  # fmt: skip
+    ]
 
 
 def running(tx: db.Connection, numbers: Collection[int]) -> dict[int, tuple[int, frozenset[int]]]:
@@ -207,7 +210,8 @@ _TOUCHES_OF = (
 )
 _CONTACTED = sa.text(
     "SELECT f.*, get_byte(s.states, f.position) AS state,"
-    " coalesce((SELECT max(i.lease_id) FROM lease_item i WHERE i.slice_id = f.slice_id), 0) AS lease_id FROM ("
+    " coalesce((SELECT max(i.lease_id) FROM lease_item i WHERE i.slice_id = f.slice_id), 0) AS lease_id"
+    " FROM ("
     + _TOUCHES_OF.format(condition="planned_day >= :since")
     + ") AS f JOIN slice s ON s.slice_id = f.slice_id"
     " WHERE get_byte(s.states, f.position) = ANY(CAST(:touched AS int[]))"

@@ -113,14 +113,15 @@ def insert(tx: db.Connection, slices: Sequence[Slice]) -> None:
 
 
 _SAVE = sa.text(
-    "UPDATE slice SET states = v.states, marks = v.marks, waiting = v.waiting, held = v.held, queued = v.queued,"
-    " leased = v.leased, inflight = v.inflight, shown = v.shown, next_expiry = v.next_expiry,"
-    " inflight_since = v.inflight_since, live = v.live"
+    "UPDATE slice SET states = v.states, marks = v.marks, waiting = v.waiting, held = v.held,"
+    " queued = v.queued, leased = v.leased, inflight = v.inflight, shown = v.shown,"
+    " next_expiry = v.next_expiry, inflight_since = v.inflight_since, live = v.live"
     " FROM unnest(CAST(:ids AS bigint[]), CAST(:states AS bytea[]), CAST(:marks AS bytea[]),"
     " CAST(:waiting AS int[]), CAST(:held AS int[]), CAST(:queued AS int[]), CAST(:leased AS int[]),"
     " CAST(:inflight AS int[]), CAST(:shown AS int[]), CAST(:next_expiry AS bigint[]),"
     " CAST(:inflight_since AS bigint[]), CAST(:live AS boolean[]))"
-    " AS v (id, states, marks, waiting, held, queued, leased, inflight, shown, next_expiry, inflight_since, live)"
+    " AS v (id, states, marks, waiting, held, queued, leased, inflight, shown, next_expiry,"
+    " inflight_since, live)"
     " WHERE slice.slice_id = v.id"
 )
 
