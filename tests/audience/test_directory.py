@@ -140,6 +140,7 @@ async def test_variables_read_as_a_person_writes_them(world):
         flag("vip"),
         tag("joined", "TAG_TYPE_DATE"),
         tag("salutation", "TAG_TYPE_TEXT"),
+        number("not_loaded_yet"),
     )
     days = np.array([0, 20_000, np.iinfo(np.int32).min], dtype="<i4")
     await world.values(
@@ -154,7 +155,7 @@ async def test_variables_read_as_a_person_writes_them(world):
     answer = await world.as_(CAMPAIGN).directory.GetVariables(
         directory_pb2.GetVariablesRequest(
             ordinals=np.array([2, 0, 1], dtype="<u4").tobytes(),
-            tags=["spend", "brand", "vip", "joined", "salutation"],
+            tags=["spend", "brand", "vip", "joined", "salutation", "not_loaded_yet"],
         )
     )
     assert [list(column.values) for column in answer.columns] == [
@@ -163,6 +164,7 @@ async def test_variables_read_as_a_person_writes_them(world):
         ["", "是", "否"],
         ["", "1970-01-01", "2024-10-04"],
         ["李女士", "王先生", ""],
+        ["", "", ""],
     ]
     with pytest.raises(errors.Invalid, match="catalogue"):
         await world.as_(CAMPAIGN).directory.GetVariables(directory_pb2.GetVariablesRequest(tags=["nothing"]))

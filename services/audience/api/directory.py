@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 
 from services.audience import convert
 from services.audience.domain.catalogue import value_text
-from services.audience.domain.selection import date_for
 from services.audience.engine.directory import RULES, UNKNOWN, LoadPlan
 from services.audience.memory import Memory
 from services.audience.store import audiences as audience_rows
@@ -210,7 +209,10 @@ def values_of(memory: Memory, code: str, ordinals: NDArray[np.int64]) -> list[st
     tag = catalogue.tag(code)
     if tag is None:
         raise errors.Invalid(f"no tag {code}", reason="TAG_UNKNOWN")
-    column = memory.column(tag, date_for(tag, catalogue.dates(code), None), catalogue)
+    dates = catalogue.dates(code)
+    if not dates:
+        return [""] * len(ordinals)
+    column = memory.column(tag, dates[0], catalogue)
     known = ordinals < len(column.codes)
     stored = np.full(len(ordinals), column.missing, dtype=column.codes.dtype)
     stored[known] = column.codes[ordinals[known]]

@@ -248,15 +248,21 @@ class TagLoad:
         self._scratch.close()
 
 
-@lru_cache(maxsize=16_384)
+_CLASSES = {
+    TagClass.BASIC: "客户基础属性",
+    TagClass.BEHAVIOUR: "客户行为特征",
+    TagClass.SCENARIO: "运营场景模型",
+}
+
+
 def _haystack(tag: Tag) -> str:
     """Everything a keyword may be found in, lower case."""
-    syllables = lazy_pinyin(tag.name)
-    initials = lazy_pinyin(tag.name, style=Style.FIRST_LETTER)
-    classes = {
-        TagClass.BASIC: "客户基础属性",
-        TagClass.BEHAVIOUR: "客户行为特征",
-        TagClass.SCENARIO: "运营场景模型",
-    }
-    parts = [tag.name, tag.name_en, tag.code, tag.category, classes[tag.tag_class]]
-    return "\n".join([*parts, "".join(syllables), " ".join(syllables), "".join(initials)]).lower()
+    return f"{tag.code}\n{_names(tag.name, tag.name_en, tag.category)}\n{_CLASSES[tag.tag_class]}"
+
+
+@lru_cache(maxsize=16_384)
+def _names(name: str, name_en: str, category: str) -> str:
+    syllables = lazy_pinyin(name)
+    initials = lazy_pinyin(name, style=Style.FIRST_LETTER)
+    parts = [name, name_en, category, "".join(syllables), " ".join(syllables), "".join(initials)]
+    return "\n".join(parts).lower()
