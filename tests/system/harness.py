@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import time
 import uuid
 from collections import Counter
@@ -38,7 +39,9 @@ from services.kit.clock import ClockFile
 from services.kit.supervisor import Supervisor
 
 # A Wednesday at nine in the region.
-MORNING = datetime(2026, 9, 16, 1, tzinfo=UTC)
+MORNING = datetime(2026, 9, 2, 1, tzinfo=UTC)
+# The first subscribers of the region are on the block list.
+BLOCKED = 40
 COUNTIES = (150102, 150103, 150202, 150303)
 FIRST_PHONE = 13800000000
 
@@ -101,6 +104,7 @@ class Harness:
         self.platform, self._folder, self._clock = platform, folder, clock
         self._channels: dict[tuple[str, str], Any] = {}
         self.subscribers = np.empty(0, np.int64)
+        self.now = MORNING
 
     def stub(self, peer: str, kind: Any, actor: actors.Actor = ADMIN) -> Any:
         key = (peer, actor.subject)
@@ -114,7 +118,12 @@ class Harness:
 
     def at(self, when: datetime) -> None:
         """Sets the business clock, frozen."""
+        self.now = when
         ClockFile.write(self._clock, when)
+
+    def next_week(self) -> None:
+        """Nine in the morning, eight days on: contact caps count from nothing again."""
+        self.at((self.now + timedelta(days=8)).replace(hour=MORNING.hour))
 
     async def load(self, count: int) -> None:
         """Loads `count` subscribers whose spend runs from 0 to count-1 yuan; none is on a list."""
@@ -180,7 +189,9 @@ class Harness:
         """Plans, approves and launches a campaign of one activity; returns the activity's name."""
         campaigns = self.stub("campaign", campaign_pb2_grpc.CampaignServiceStub, PLANNER)
         activities = self.stub("campaign", activity_pb2_grpc.ActivityServiceStub, PLANNER)
-        period = types_pb2.DateRange(start_date="2026-09-01", end_date="2026-09-30")
+        period = types_pb2.DateRange(
+            start_date=f"{self.now:%Y-%m-%d}", end_date=f"{self.now + timedelta(days=5):%Y-%m-%d}"
+        )
         plan = await campaigns.CreateCampaign(
             campaign_pb2.CreateCampaignRequest(
                 campaign=campaign_pb2.Campaign(display_name=name, region=150000, period=period),
@@ -406,8 +417,6 @@ async def running(folder: Path, subscribers: int) -> AsyncIterator[Harness]:
     """A platform of its own in `folder`, at nine in the morning, with a small region loaded."""
     clock = folder / "clock"
     ClockFile.write(clock, MORNING)
-    import os
-
     env = {**os.environ, "IOP_CLOCK": str(clock)}
     for name in ("NATS_URL", "REDIS_URL"):
         env.pop(name, None)
@@ -416,6 +425,7 @@ async def running(folder: Path, subscribers: int) -> AsyncIterator[Harness]:
     harness = Harness(platform, folder, clock)
     try:
         await harness.load(subscribers)
+        await harness.suppress(list_pb2.SUPPRESSION_LIST_BLOCK, slice(0, BLOCKED))
         yield harness
     finally:
         await harness.close()
@@ -424,6 +434,6 @@ async def running(folder: Path, subscribers: int) -> AsyncIterator[Harness]:
 
 MINUTE = timedelta(minutes=1)
 __all__ = [
-    "ADMIN", "APPROVER", "Harness", "MINUTE", "MORNING", "PLANNER", "Recorder", "cell_pb2_grpc",
+    "ADMIN", "APPROVER", "BLOCKED", "Harness", "MINUTE", "MORNING", "PLANNER", "Recorder", "cell_pb2_grpc",
     "decision_pb2_grpc", "reasons", "running", "touchpoint_pb2_grpc", "trace_pb2_grpc", "user",
 ]  # fmt: skip

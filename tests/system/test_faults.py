@@ -2,18 +2,15 @@
 
 import asyncio
 import random
-from pathlib import Path
 
 import pytest
-from iop.adapter.v1 import adapter_pb2  # noqa: F401 - the contract under test
 from iop.common.v1 import types_pb2
 
 from iop_adapter import Touchpoint
-from tests.system.harness import MORNING, Harness, Recorder, reasons, running
+from tests.system.harness import BLOCKED, Harness, Recorder, reasons
 
-pytestmark = [pytest.mark.timeout(300), pytest.mark.slow]
+pytestmark = [pytest.mark.timeout(300), pytest.mark.slow, pytest.mark.asyncio(loop_scope="module")]
 SMS, EVENT_SMS = types_pb2.TOUCHPOINT_SMS, types_pb2.TOUCHPOINT_EVENT_SMS
-PEOPLE = 6000
 
 
 async def run_through(world: Harness, recorder: Recorder, break_something) -> None:
@@ -27,13 +24,14 @@ async def run_through(world: Harness, recorder: Recorder, break_something) -> No
         definition=definition,
         control_percent=5,
     )
+    await world.rest(recorder)  # the population is bound: from here on every signal counts
     push = await world.campaign("推送", code="PUSH", touchpoints=[SMS], spend_below=5000, launch=False)
     campaign = push.split("/activities/")[0]
 
     async def signals() -> None:
         for number in range(12):
             rows = world.subscribers[number * 250 : (number + 1) * 250]
-            await world.ingest(world.app_batch(f"f{number}", rows, "腾讯视频", MORNING))
+            await world.ingest(world.app_batch(f"{event}-{number}", rows, "腾讯视频", world.now))
             await asyncio.sleep(0.15)
 
     async with asyncio.TaskGroup() as group:
@@ -47,9 +45,9 @@ async def run_through(world: Harness, recorder: Recorder, break_something) -> No
         progress, counters = await world.conserve(activity)
         [row] = progress.touchpoints
         if touchpoint == SMS:
-            assert (row.target, row.handed, row.unplanned) == (selected, selected, 0)
+            assert (row.target, row.handed, row.unplanned) == (selected, selected - BLOCKED, 0)
         else:
-            assert progress.population + row.population_control == selected
+            assert progress.population + row.population_control + BLOCKED == selected
             assert row.target == row.handed == progress.population
         settled = reasons(counters[touchpoint].settled)
         capped = reasons(counters[touchpoint].suppressed)
@@ -74,31 +72,29 @@ async def run_through(world: Harness, recorder: Recorder, break_something) -> No
 
 
 @pytest.mark.parametrize("victim", ["audience", "event", "campaign", "touchpoint", "evaluation"])
-async def test_a_service_is_killed_in_mid_campaign(tmp_path: Path, victim: str):
+async def test_a_service_is_killed_in_mid_campaign(world: Harness, victim: str):
     """SIGKILL of a service, twice: both conservation laws exact at rest, no touch twice, none lost."""
     moments = random.Random(victim)
-    async with running(tmp_path, PEOPLE) as world:
-        recorder = Recorder([Touchpoint.SMS, Touchpoint.EVENT_SMS])
-        async with world.adapter("sms-1", recorder):
+    recorder = Recorder([Touchpoint.SMS, Touchpoint.EVENT_SMS])
+    async with world.adapter("sms-1", recorder):
 
-            async def kill() -> None:
-                for _ in range(2):
-                    await asyncio.sleep(moments.uniform(0.2, 1.2))
-                    world.platform.kill(victim)
-                    await asyncio.to_thread(world.platform.wait_healthy, [victim])
+        async def kill() -> None:
+            for _ in range(2):
+                await asyncio.sleep(moments.uniform(0.2, 1.2))
+                world.platform.kill(victim)
+                await asyncio.to_thread(world.platform.wait_healthy, [victim])
 
-            await run_through(world, recorder, kill)
+        await run_through(world, recorder, kill)
 
 
 @pytest.mark.parametrize("server", ["nats", "valkey", "postgres"])
-async def test_a_server_is_killed_in_mid_campaign(tmp_path: Path, server: str):
+async def test_a_server_is_killed_in_mid_campaign(world: Harness, server: str):
     """NATS, Valkey and PostgreSQL come back after a hard stop, and so does the campaign."""
-    async with running(tmp_path, PEOPLE) as world:
-        recorder = Recorder([Touchpoint.SMS, Touchpoint.EVENT_SMS])
-        async with world.adapter("sms-1", recorder):
+    recorder = Recorder([Touchpoint.SMS, Touchpoint.EVENT_SMS])
+    async with world.adapter("sms-1", recorder):
 
-            async def kill() -> None:
-                await asyncio.sleep(0.8)
-                await asyncio.to_thread(world.platform.servers.restart, server)
+        async def kill() -> None:
+            await asyncio.sleep(0.8)
+            await asyncio.to_thread(world.platform.servers.restart, server)
 
-            await run_through(world, recorder, kill)
+        await run_through(world, recorder, kill)
