@@ -242,7 +242,7 @@ class Platform:
         self.stub = stub
 
     def centre_of(self) -> Centre:
-        """The state of the running service, for what no call can bring about: the passing of monotonic time."""
+        """The state of the running service, for what no call brings about: monotonic time passing."""
         found = [
             item for item in gc.get_objects() if isinstance(item, Centre) and item.service is self.service
         ]
@@ -335,10 +335,10 @@ class Platform:
                     suppressed={item.reason: item.count for item in row.suppressed},
                     settled={item.reason: item.count for item in row.settled},
                 )
-        return SimpleNamespace(
-            received=0, waiting=0, held=0, queued=0, leased=0, cancelled=0, clicks=0, replies=0, suppressed={},
-            settled={},
-        )  # fmt: skip
+        zeros = dict.fromkeys(
+            ("received", "waiting", "held", "queued", "leased", "cancelled", "clicks", "replies"), 0
+        )
+        return SimpleNamespace(**zeros, suppressed={}, settled={})
 
     async def received(self, count: int, number: int = 7, touchpoint: int = SMS) -> SimpleNamespace:
         """Wait until so many touches were taken in; the counters."""

@@ -146,7 +146,9 @@ async def test_an_opt_out_takes_effect_at_once(platform: Platform) -> None:
     assert list(answer.recalled) == [lease.touches[0].touch_id]
     await platform.report(session, answer.recalled, "DROPPED")
     await platform.reply(session, 1, "退订")
-    assert [t.phone for t in (await platform.lease(session)).touches] == [str(PHONE + 2)]
+    last = (await platform.lease(session)).touches
+    assert [t.phone for t in last] == [str(PHONE + 2)]
+    await platform.report(session, last, "DELIVERED")
     assert (await platform.counters(8)).suppressed == {"opt_out": 2}
     assert (await platform.counters()).replies + (await platform.counters(8)).replies == 2
     await platform.idle()

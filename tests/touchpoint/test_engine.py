@@ -92,6 +92,18 @@ def test_delayed_work_comes_when_it_is_due() -> None:
     assert tally(queue.take(10, lambda _: True, 10.0)) == {1: 5}
 
 
+def test_what_is_over_is_forgotten() -> None:
+    queue = TouchQueue()
+    one = piece(1, 3)
+    one.expires = np.array([0, 50, 100], np.int64)
+    queue.put(one, MEDIUM)
+    queue.put(piece(2, 2), MEDIUM)
+    queue.expire(50)
+    assert (queue.size(), queue.size(lambda number: number == 1)) == (4, 2)
+    queue.expire(1000)
+    assert tally(drain(queue, 10)) == {1: 1, 2: 2}
+
+
 @settings(max_examples=60, deadline=None)
 @given(
     st.lists(st.tuples(st.integers(1, 5), st.integers(1, 200), st.integers(1, 3)), max_size=20),

@@ -106,6 +106,20 @@ class TouchQueue:
         self._delayed = [item for item in self._delayed if item[2].activity != activity]
         heapq.heapify(self._delayed)
 
+    def expire(self, now: int) -> None:
+        """Forget hints of touches whose time is over, `now` in micros."""
+        for number, line in list(self._lines.items()):
+            kept: deque[Piece] = deque()
+            for piece in line.pieces:
+                if piece.expires is not None:
+                    piece = piece.rows((piece.expires == 0) | (piece.expires > now))
+                if len(piece):
+                    kept.append(piece)
+            line.pieces, line.size = kept, sum(map(len, kept))
+            if not kept:
+                self._turn[line.lane].remove(number)
+                del self._lines[number]
+
     def size(self, leasable: Callable[[int], bool] | None = None) -> int:
         """Touches in the queue, delayed ones included; only of the activities that `leasable` admits."""
         total = sum(line.size for number, line in self._lines.items() if leasable is None or leasable(number))

@@ -57,6 +57,8 @@ async def keep_windows(centre: Centre) -> int:
         for slice_id in opening:
             item = locked[slice_id]
             held = item.positions(State.HELD)
+            if item.expires is not None:  # what is over is left to `expire`
+                held = held[(item.expires[held] == 0) | (item.expires[held] > now.micros)]
             for position in held.tolist():
                 moves.to(item, position, State.QUEUED)
             if len(held):
@@ -93,6 +95,9 @@ async def expire(centre: Centre) -> int:
         return len(found), moves.settled_traces
 
     changed, traces = await centre.written(work)
+    if changed:
+        for queue in centre.queues.values():
+            queue.expire(now.micros)
     _trace(centre, traces)
     return changed
 

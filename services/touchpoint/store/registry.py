@@ -136,14 +136,15 @@ def add_do_not_disturb(
     tx: db.Connection, rows: Iterable[tuple[int, int, str]], creator: str, at: datetime
 ) -> int:
     """Add entries; how many are new."""
-    added = 0
-    for ordinal, touchpoint, kind in sorted(set(rows)):
-        added += tx.execute(
-            insert(tables.do_not_disturb)
-            .values(ordinal=ordinal, touchpoint=touchpoint, marketing_type=kind, creator=creator, at=at)
-            .on_conflict_do_nothing()
-        ).rowcount
-    return added
+    values = [
+        {"ordinal": ordinal, "touchpoint": touchpoint, "marketing_type": kind, "creator": creator, "at": at}
+        for ordinal, touchpoint, kind in sorted(set(rows))
+    ]
+    if not values:
+        return 0
+    # Counted by what comes back: of an INSERT the driver does not tell how many rows it wrote.
+    statement = insert(tables.do_not_disturb).on_conflict_do_nothing()
+    return len(tx.execute(statement.returning(tables.do_not_disturb.c.ordinal), values).all())
 
 
 def remove_do_not_disturb(tx: db.Connection, rows: Iterable[tuple[int, int, str]]) -> int:
@@ -184,7 +185,8 @@ def replies(tx: db.Connection, ids: Collection[str]) -> dict[str, tuple[str, int
 
 def claim_reply(tx: db.Connection, values: dict[str, Any]) -> bool:
     """Record a reply; False when it was there."""
-    return bool(tx.execute(insert(tables.reply).values(**values).on_conflict_do_nothing()).rowcount)
+    statement = insert(tables.reply).values(**values).on_conflict_do_nothing()
+    return tx.execute(statement.returning(tables.reply.c.reply_id)).first() is not None
 
 
 class Contacted(NamedTuple):
