@@ -135,7 +135,7 @@ class Matches:
             counts[*key, "excluded", OUTSIDE_PERIOD] += total - int(wanted.sum())
             if setting.touchpoint in own_lists:
                 members = own_lists[setting.touchpoint]
-                selected = np.fromiter((int(o) in members for o in batch.ordinals), bool, total)
+                selected = np.isin(batch.ordinals, (BitMap(batch.ordinals) & members).to_array())
                 counts[*key, "excluded", NOT_SELECTED] += int((wanted & ~selected).sum())
                 wanted &= selected
             served = split.serving(splits, setting.touchpoint)

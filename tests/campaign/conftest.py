@@ -36,9 +36,7 @@ SMS, EVENT_SMS, DATA_PLUS, STORE_COUNTER, SMS_HALL = 1, 2, 3, 8, 12
 PHONE = 13800000000  # the number of ordinal 0; each ordinal has the next one
 
 
-def _info(
-    touchpoint: int, modes: list[str], fields: list[tuple[str, str, bool, int]], **options: bool
-) -> Any:
+def _info(touchpoint: Any, modes: list[str], fields: list[tuple[str, str, bool, int]], **options: Any) -> Any:
     return touchpoint_pb2.TouchpointInfo(
         touchpoint=touchpoint,
         modes=modes,
@@ -400,7 +398,7 @@ def clock(tmp_path: Path) -> Path:
 
 
 @pytest_asyncio.fixture
-async def world(bare_service: Callable[..., Service], nats_url: str) -> AsyncIterator[World]:
+async def world(nats_url: str, bare_service: Callable[..., Service]) -> AsyncIterator[World]:
     """The neighbours."""
     made = World(bare_service("neighbours", nats_url=nats_url))
     made.sources["audiences/feixiang"] = BitMap(range(0, 12_000, 3))

@@ -11,6 +11,7 @@ from iop.campaign.v1 import activity_pb2, campaign_pb2
 from iop.campaign.v1 import events_pb2 as events
 from pyroaring import BitMap
 
+from services.campaign.jobs import refresher
 from services.kit import errors
 from tests.campaign.conftest import DATA_PLUS, EVENT_SMS, MORNING, PHONE, SMS, STORE_COUNTER, Campaign, World
 
@@ -198,3 +199,52 @@ async def test_newcomers_get_a_wave_of_their_own(campaign: Campaign, world: Worl
     campaign.at(MORNING + timedelta(days=2))
     await campaign.settled()
     assert (await campaign.progress(activity.name))[STORE_COUNTER] == row
+
+
+async def test_an_update_that_fails_holds_up_no_other(
+    campaign: Campaign, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Today's data of one activity is not loaded yet: the other is updated, the first one later."""
+    created = await campaign.create()
+    for name in ("first", "second"):
+        target = activity_pb2.Target(audience="audiences/feixiang")
+        added = await campaign.add(created.name, name, mode=activity_pb2.MODE_EVENT_TRIGGERED, target=target)
+        await campaign.park(added.name, EVENT_SMS, periodic_update=True)
+    await campaign.submit_and_approve(created.name)
+    await campaign.launch(created.name)
+    await campaign.settled()
+    world.fail_snapshots = [errors.Precondition("no data of today", reason="DATA_DATE_MISSING")]
+    monkeypatch.setattr(refresher, "RETRY_S", 0.5)
+    campaign.at(MORNING + timedelta(days=1))
+    await campaign.settled()
+    assert len(world.heard(events.PopulationChanged)) == 3
+    for _ in range(100):
+        if len(world.heard(events.PopulationChanged)) == 4:
+            break
+        await asyncio.sleep(0.05)
+    versions = [(m.activity_number, m.version) for m in world.heard(events.PopulationChanged)]
+    assert sorted(version for _, version in versions) == [1, 1, 2, 2]
+
+
+async def test_a_lost_set_holds_up_no_other(campaign: Campaign, world: World, start_campaign: Any) -> None:
+    """The object of one push is gone: its pages wait, the other push is handed out."""
+    world.takes_in = False
+    world.excluded.clear()
+    world.sources["audiences/feixiang"] = BitMap(range(6000))
+    lost = await campaign.run(control_percent=0)
+    await campaign.settled()
+    await campaign.service.stop()
+    for info in await (await world.bus.js.object_store("IOP_BITMAPS")).list():
+        if info.name.startswith(f"activity-{lost.activity_number}-group"):
+            await world.bus.delete_object("IOP_BITMAPS", info.name)
+    world.takes_in = True
+    world.sources["audiences/feixiang"] = BitMap(range(5000))
+    again: Campaign = await start_campaign(database_url=campaign.service.runtime.database_url)
+    other = await again.run(name="other", control_percent=0)
+    world.take_in()
+    for _ in range(200):
+        if (await again.progress(other.name))[SMS].unplanned == 0:
+            break
+        await asyncio.sleep(0.05)
+    assert (await again.progress(other.name))[SMS].handed == 5000
+    assert (await again.progress(lost.name))[SMS].handed == 4000

@@ -15,7 +15,7 @@ from services.campaign.domain.model import touchpoint_word
 from services.campaign.domain.states import ActivityState
 from services.campaign.neighbours import Intake, Neighbours
 from services.campaign.store import activities, work
-from services.kit import attributes, outbox, telemetry
+from services.kit import attributes, errors, outbox, telemetry
 from services.kit.app import Service
 from services.kit.db import Connection, Database
 from services.kit.partition import partition_of
@@ -60,7 +60,12 @@ class Planner:
             for which in found:
                 activity = known[which.activity_number]
                 intake = intakes.get((which.activity_number, which.touchpoint))
-                handed = await self._hand(activity, which, intake, within_launch=False)
+                try:
+                    handed = await self._hand(activity, which, intake, within_launch=False)
+                except (errors.NotFound, errors.Conflict) as problem:
+                    # A set that cannot be read holds up nobody else's pages.
+                    self._service.log.error("no page of activity %d: %s", activity.number, problem)
+                    handed = 0
                 total += handed or 0
                 waiting += handed == 0
         self._waiting, self._looked_at = waiting, looked_at

@@ -4,6 +4,7 @@ An event activity gets a new population. A push gets another wave with the newco
 selected before keeps the side of the split he was on and is not touched again.
 """
 
+import time
 from datetime import date
 
 from services.campaign import announce
@@ -13,9 +14,11 @@ from services.campaign.domain.states import ActivityState
 from services.campaign.jobs import selection
 from services.campaign.neighbours import Neighbours
 from services.campaign.store import activities, campaigns, work
-from services.kit import attributes, telemetry
+from services.kit import attributes, errors, telemetry
 from services.kit.app import Service
 from services.kit.db import Connection, Database
+
+RETRY_S = 30.0
 
 
 class Refresher:
@@ -28,14 +31,25 @@ class Refresher:
         self._db = database
         self._neighbours = neighbours
         self._bitmaps = bitmaps
+        self._again: dict[int, float] = {}  # activity whose update failed -> when to try again
 
     async def run(self) -> bool:
         """Select again what is due today; True when something was."""
         today = self._service.clock.today(self._service.runtime.timezone)
         due = await self._db.read(lambda tx: activities.to_refresh(tx, today))
+        done = 0
         for number in due:
-            await self._refresh(number, today)
-        return bool(due)
+            if self._again.get(number, 0.0) > time.monotonic():
+                continue
+            try:
+                await self._refresh(number, today)
+                self._again.pop(number, None)
+                done += 1
+            except errors.Error as problem:
+                # It keeps yesterday's customers meanwhile; the others are not held up.
+                self._again[number] = time.monotonic() + RETRY_S
+                self._service.log.warning("activity %d is not updated yet: %s", number, problem)
+        return done > 0
 
     async def _refresh(self, number: int, today: date) -> None:
         def read(tx: Connection) -> tuple[activities.Activity, campaigns.Campaign]:
