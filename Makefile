@@ -56,6 +56,7 @@ requirements-doc: dev ## write docs/requirements.md from the tests' docstrings
 	@$(PYTHON) -m tools.requirements_doc
 
 clean: ## remove what was built, installed and stored
-	@if [ -f .data/postgres/location ]; then rm -rf -- "$$(cat .data/postgres/location)"; fi
+	@for place in .data/postgres/location .data/demo/postgres/location; do \
+		if [ -f $$place ]; then rm -rf -- "$$(cat $$place)"; fi; done
 	rm -rf build .data .venv gateway/portal/dist gateway/portal/node_modules
 	find . -name __pycache__ -type d -not -path './.git/*' -prune -exec rm -rf {} +

@@ -16,6 +16,7 @@ from iop.evaluation.v1 import report_pb2, report_pb2_grpc
 from iop.touchpoint.v1 import events_pb2
 from nats.errors import TimeoutError as NatsTimeout
 
+from demo.again import again
 from demo.cases import cases
 from demo.platform import LOADER, Platform
 from demo.simulators import fate
@@ -36,6 +37,7 @@ class Boss:
         self._stub: Any = report_pb2_grpc.OrderServiceStub(self._channel)
         self._nats: Any = None
         self._replies: Any = None
+        self._orders: set[str] = set()  # ids that evaluation has taken
         self.recorded = 0
 
     async def start(self) -> None:
@@ -56,12 +58,8 @@ class Boss:
 
     async def settle(self) -> None:
         """Turns instructions that have come in into orders, and reports all orders so far."""
-        while (await self._replies.consumer_info()).num_pending:
-            try:
-                messages = await self._replies.fetch(500, timeout=1)
-            except NatsTimeout:
-                continue
-            for message in messages:
+        while (await again(self._replies.consumer_info)).num_pending:
+            for message in await again(self._fetch):
                 reply = events_pb2.ReplyReceived.FromString(message.data)
                 if reply.kind == "instruction":
                     self._add(
@@ -75,8 +73,16 @@ class Boss:
                 await message.ack()
         while self._waiting:
             batch, self._waiting = self._waiting[:_BATCH], self._waiting[_BATCH:]
-            answer = await self._stub.RecordOrders(report_pb2.RecordOrdersRequest(orders=batch))
-            self.recorded += answer.recorded
+            self._orders.update(order.order_id for order in batch)
+            request = report_pb2.RecordOrdersRequest(orders=batch)
+            await again(lambda request=request: self._stub.RecordOrders(request))  # type: ignore[misc]
+        self.recorded = len(self._orders)
+
+    async def _fetch(self) -> Any:
+        try:
+            return await self._replies.fetch(500, timeout=1)
+        except NatsTimeout:
+            return []
 
     def spontaneous(self, at: datetime) -> None:
         """Customers who order one of the products by themselves."""

@@ -1,4 +1,7 @@
-"""The HTTP API as its users call it: signed in with a name and a password, JSON in and out."""
+"""The HTTP API as its users call it: signed in with a name and a password, JSON in and out.
+
+Every call may be repeated: reads, calls with a `request_id`, decisions and feedback.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,11 @@ from collections.abc import Mapping
 from typing import Any
 
 import httpx
+
+from demo.again import again
+from services.kit.errors import Unavailable
+
+_PASSING = (502, 503, 504)  # somebody behind the door is being restarted
 
 
 class Refused(Exception):
@@ -56,13 +64,20 @@ class Door:
         if user not in self._tokens:
             await self.sign_in(user)
         self.calls += 1
-        answer = await self._http.request(
-            verb,
-            f"/api{path}",
-            json=body,
-            params=dict(query),
-            headers={"Authorization": f"Bearer {self._tokens[user]}"},
-        )
+
+        async def call() -> httpx.Response:
+            given = await self._http.request(
+                verb,
+                f"/api{path}",
+                json=body,
+                params=dict(query),
+                headers={"Authorization": f"Bearer {self._tokens[user]}"},
+            )
+            if given.status_code in _PASSING:
+                raise Unavailable(f"{verb} {path} as {user}: {given.status_code} {given.text[:300]}")
+            return given
+
+        answer = await again(call)
         if answer.status_code >= 400:
             raise Refused(f"{verb} {path} as {user}: {answer.status_code} {answer.text[:1000]}")
         return answer.json()

@@ -192,12 +192,21 @@ class Loader:
             nonlocal done
             async with slots:
                 made = await self._door.post(
-                    "campus", "/campus/v1/schools", _school(school), school_id=school.code
+                    "campus",
+                    "/campus/v1/schools",
+                    _school(school),
+                    school_id=school.code,
+                    request_id=f"school-{school.code}",
                 )
                 await self._door.post(
                     "auditor",
                     f"/campus/v1/{made['name']}:review",
-                    {"approve": True, "comment": "资料齐全", "etag": made["etag"]},
+                    {
+                        "approve": True,
+                        "comment": "资料齐全",
+                        "etag": made["etag"],
+                        "request_id": f"review-{school.code}",
+                    },
                 )
                 done += 1
                 self._step("schools", done, len(schools))
@@ -217,8 +226,8 @@ class Loader:
                 )
                 if answer.refused:
                     raise NotLoaded(f"students: {answer.refused[:3]}")
-        await self._door.post("campus", f"/campus/v1/{name}:identifyStudents")
-        await self._door.post("campus", f"/campus/v1/{name}:refreshCells")
+        for verb in ("identifyStudents", "refreshCells"):
+            await self._door.post("campus", f"/campus/v1/{name}:{verb}", {"request_id": verb})
         self._step("students", len(students), len(students))
 
 

@@ -60,6 +60,7 @@ class Planning:
             "/audience/v1/audiences",
             {"display_name": case.audience_name, "description": case.goal, "selection": selection},
             audience_id=case.id,
+            request_id=f"audience-{case.id}",
         )
         if case.mode == EVENT:
             await door.post(
@@ -71,13 +72,21 @@ class Planning:
                     "expression": await self._expression(case),
                 },
                 definition_id=case.id,
+                request_id=f"definition-{case.id}",
             )
-        campaign = await door.post(author, "/campaign/v1/campaigns", _campaign(case), campaign_id=case.id)
+        campaign = await door.post(
+            author,
+            "/campaign/v1/campaigns",
+            _campaign(case),
+            campaign_id=case.id,
+            request_id=f"campaign-{case.id}",
+        )
         activity = await door.post(
             author,
             f"/campaign/v1/{campaign['name']}/activities",
             _activity(case),
             activity_id=case.activity_id,
+            request_id=f"activity-{case.id}",
         )
         for setting in case.settings:
             await door.post(
@@ -92,20 +101,31 @@ class Planning:
                         "marketing_words": setting.words,
                         "fields": setting.fields,
                     },
+                    "request_id": f"cart-{case.id}-{setting.touchpoint}",
                 },
             )
         path = f"/campaign/v1/{campaign['name']}"
-        await door.post(author, f"{path}:submit")
+        await door.post(author, f"{path}:submit", {"request_id": f"submit-{case.id}"})
         read = await door.get(APPROVER, path)
         await door.post(
-            APPROVER, f"{path}:approve", {"content_digest": read["contentDigest"], "comment": "同意执行"}
+            APPROVER,
+            f"{path}:approve",
+            {
+                "content_digest": read["contentDigest"],
+                "comment": "同意执行",
+                "request_id": f"approve-{case.id}",
+            },
         )
         return Planned(case, count)
 
     async def launch(self, planned: Planned) -> None:
         """The author launches; the answer tells the trace."""
         case = planned.case
-        launched = await self._door.post(case.author, f"/campaign/v1/campaigns/{case.id}:launch")
+        launched = await self._door.post(
+            case.author,
+            f"/campaign/v1/campaigns/{case.id}:launch",
+            {"request_id": f"launch-{case.id}"},
+        )
         planned.trace_id = launched["traceId"]
         activity = await self._door.get(case.author, f"/campaign/v1/{case.activity}")
         planned.number = int(activity["activityNumber"])

@@ -17,7 +17,7 @@ from services.kit.clock import to_micros
 from services.kit.errors import Error
 
 SERVICES = ("audience", "event", "touchpoint", "campaign", "evaluation", "campus")
-_POLL_S = 0.02
+_FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.03, 0.25
 
 
 class NotAtRest(Exception):
@@ -37,7 +37,7 @@ class Rest:
         self._http = httpx.AsyncClient(base_url=platform.account_url, timeout=10)
         self.seconds = 0.0  # spent waiting
         self.rounds = 0
-        self.dead_letters = 0
+        self._dead_letters: dict[str, int] = {}
         self._blamed: Counter[str] = Counter()  # who was waited for, in looks
 
     async def close(self) -> None:
@@ -46,10 +46,9 @@ class Rest:
         for channel in self._channels.values():
             await channel.close()
 
-    async def wait(self, seconds: float = 60) -> None:
+    async def wait(self, seconds: float = 300) -> None:
         """Returns once two looks in a row find everybody idle and nothing moved in between."""
-        begun, before = time.monotonic(), -1
-        busy: list[str] = []
+        begun, before, pause = time.monotonic(), -1, _FIRST_PAUSE_S
         while True:
             busy, moved = await self._look()
             if not busy and moved == before:
@@ -61,42 +60,51 @@ class Rest:
             if dead := self._platform.dead():
                 raise NotAtRest(f"{', '.join(dead)} ended; see {self._platform.data / 'logs'}")
             if busy:
-                await asyncio.sleep(_POLL_S)
+                await asyncio.sleep(pause)
+                pause = min(pause * 1.5, _LONGEST_PAUSE_S)
         self.seconds += time.monotonic() - begun
         self.rounds += 1
+
+    @property
+    def dead_letters(self) -> int:
+        """Messages in the dead letters since the services started."""
+        return sum(self._dead_letters.values())
 
     def most_waited_for(self) -> list[tuple[str, int]]:
         """Who kept the day waiting, in looks."""
         return self._blamed.most_common(5)
 
     async def _look(self) -> tuple[list[str], int]:
-        """Who is busy and with what, and a number that grows with everything that moves."""
-        channels, statuses, counters = await asyncio.gather(
-            self._channel_status(),
-            asyncio.gather(*(self._of(name) for name in SERVICES)),
-            self._counters(),
-        )
-        busy: list[str] = []
-        moved = 0
-        self.dead_letters = 0
-        for name, status in zip(SERVICES, statuses, strict=True):
+        """Who is busy and with what, and a number that grows with everything that moves.
+
+        To look costs those who are looked at: whoever is likely to be last is asked first.
+        """
+        channels = await self._channel_status()
+        if channels["due"]:
+            return [f"channels: {channels['due']} due"], 0
+        busy, moved = await self._statuses("touchpoint")
+        if busy:
+            return busy, 0
+        queued, leased = await self._counters()
+        # Touches whose report comes late stay leased until they settle as unknown.
+        now = to_micros(self._platform.now())
+        out = sum(taken + RECEIPT_HOURS * 3_600_000_000 > now for taken in channels["unreported"])
+        if queued or leased != out:
+            return [f"adapters: {queued} queued, {leased} leased, {out} of them unreported"], 0
+        busy, others = await self._statuses(*(name for name in SERVICES if name != "touchpoint"))
+        return busy, moved + others
+
+    async def _statuses(self, *names: str) -> tuple[list[str], int]:
+        """Which of the services are busy, and the sum of what they handled and published."""
+        busy, moved = [], 0
+        for name, status in zip(names, await asyncio.gather(*(self._of(n) for n in names)), strict=True):
             if status is None:
                 busy.append(f"{name} does not answer")
                 continue
             moved += status.handled + status.published
-            self.dead_letters += status.dead_letters
+            self._dead_letters[name] = status.dead_letters
             if not status.idle:
                 busy.append(f"{name}{_why(status)}")
-        if channels["due"]:
-            busy.append(f"channels: {channels['due']} due")
-        now = to_micros(self._platform.now())
-        # Touches whose report comes late stay leased until they settle as unknown.
-        out = sum(taken + RECEIPT_HOURS * 3_600_000_000 > now for taken in channels["unreported"])
-        queued, leased = counters
-        if queued:
-            busy.append(f"adapters: {queued} queued")
-        if leased != out:
-            busy.append(f"adapters: {leased} leased, {out} of them unreported")
         return busy, moved
 
     async def _of(self, name: str) -> Any:

@@ -98,6 +98,8 @@ class Runner:
                     def tell(position: Position, what: str) -> None:
                         done = positions().index(position)
                         progress.update(task, completed=done, description=f"{position.text} {what}")
+                        if not self._console.is_terminal:  # no moving bar there: a line a position
+                            self._console.print(f"{position.text} {what}")
 
                     day = Day(self._platform, world, door, planned, rest, boss, tell)
                     await day.play()

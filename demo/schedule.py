@@ -16,8 +16,10 @@ BEHAVIOURS = (4, 5, 6)
 MORNING = 450  # 07:30: everything is launched
 WINDOW_OPENS, WINDOW_CLOSES = 480, 1260
 EVENT_WINDOW_CLOSES = 1080
-LAST_PART = 1080
-STEP, TURN = 30, 10
+# Location is played at these minutes: half-hours in the busy morning, then hours.
+PARTS = (510, 540, 570, 600, 660, 720, 780, 840, 900, 960, 1020, 1080)
+LAST_PART, TURN, REST = PARTS[-1], 10, 30
+SECOND_PUSH = 560
 FINAL = 1230  # 20:30: reports of messages after 17:30 that come three hours late are still out
 RECEIPT_HOURS = 2.0  # then a message without report settles as unknown
 # Contacts a day of each group of touchpoints, counted together.
@@ -49,10 +51,11 @@ def positions() -> list[Position]:
         # The first events are older than their half hour.
         Position(WINDOW_OPENS + TURN, BEHAVIOUR, MORNING, WINDOW_OPENS + TURN),
     ]
-    for minute in range(WINDOW_OPENS + STEP, LAST_PART + 1, STEP):
-        made.append(Position(minute, LOCATION, minute - STEP, minute))
-        made.append(Position(minute + TURN, BEHAVIOUR, minute - STEP + TURN, minute + TURN))
-        if minute == 540:
-            made.append(Position(minute + 2 * TURN, LAUNCH, launches=("CMP-40",)))
-    made += [Position(LAST_PART + STEP, CLOCK), Position(LAST_PART + 4 * STEP, CLOCK), Position(FINAL, CLOCK)]
-    return made
+    before = WINDOW_OPENS
+    for minute in PARTS:
+        made.append(Position(minute, LOCATION, before, minute))
+        made.append(Position(minute + TURN, BEHAVIOUR, before + TURN, minute + TURN))
+        before = minute
+    made.append(Position(SECOND_PUSH, LAUNCH, launches=("CMP-40",)))
+    made += [Position(LAST_PART + REST, CLOCK), Position(LAST_PART + 4 * REST, CLOCK), Position(FINAL, CLOCK)]
+    return sorted(made, key=lambda position: position.minute)
