@@ -101,11 +101,12 @@ class Launcher:
                 self._bitmaps,
             )
             prepared = await self._prepare(activity, selections)
-            if not await self._db.transaction(lambda tx: self._finish(tx, pending, selections, prepared)):
-                return False
             span.set_attribute(attributes.ROWS, prepared.target.cardinality)
-            if not activity.plan.by_event:
-                await self._planner.first_pages(number)
+            with self._planner.left_to_launch(number):
+                if not await self._db.transaction(lambda tx: self._finish(tx, pending, selections, prepared)):
+                    return False
+                if not activity.plan.by_event:
+                    await self._planner.first_pages(number)
         return True
 
     async def _prepare(

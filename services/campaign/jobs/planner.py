@@ -6,6 +6,8 @@ touchpoint has room for. Cursor, counters and pages are one transaction.
 
 import time
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import date
 
 from services.campaign import announce
@@ -43,6 +45,7 @@ class Planner:
         self._window = page_size * outstanding_pages
         self._trace_budget = trace_budget
         self._traced: Counter[tuple[int, date]] = Counter()
+        self._launching: set[int] = set()
         self._waiting = 0  # plans that the last look left because of the pace
         self._looked_at = 0.0
         self._asked_at = 0.0
@@ -51,7 +54,11 @@ class Planner:
     async def run(self) -> int:
         """Hand out what is wanted now; the number of touches handed."""
         looked_at = time.monotonic()
-        found = await self._db.read(work.open_plans)
+        found = [
+            which
+            for which in await self._db.read(work.open_plans)
+            if which.activity_number not in self._launching
+        ]
         total = waiting = 0
         if found:
             numbers = sorted({which.activity_number for which in found})
@@ -70,6 +77,15 @@ class Planner:
                 waiting += handed == 0
         self._waiting, self._looked_at = waiting, looked_at
         return total
+
+    @contextmanager
+    def left_to_launch(self, number: int) -> Iterator[None]:
+        """Keep the job off an activity while its launch hands out its first pages, in its own trace."""
+        self._launching.add(number)
+        try:
+            yield
+        finally:
+            self._launching.discard(number)
 
     async def first_pages(self, number: int) -> int:
         """Hand one page to each touchpoint of an activity just launched, in the trace of its launch."""
