@@ -208,6 +208,8 @@ class Audience(Neighbour, audience_pb2_grpc.AudienceServiceServicer):
         if request.request_id not in world.snapshots:
             source = request.WhichOneof("source")
             name = "all" if source == "all_customers" else getattr(request, source)
+            if name not in world.sources:
+                raise errors.NotFound(f"there is no {name}")
             matched = world.sources[name]
             kept, excluded = BitMap(matched), []
             for reason, members in world.excluded[name].items():

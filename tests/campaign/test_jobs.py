@@ -111,10 +111,10 @@ async def test_a_launch_that_never_succeeds_ends_with_its_campaign(campaign: Cam
     await campaign.park(activity.name)
     await campaign.submit_and_approve(created.name)
     await campaign.launch(created.name)
-    asked = len(world.snapshot_requests)
-    assert asked == 1
     await campaign.verb("Terminate")
     await campaign.settled()
+    asked = len(world.snapshot_requests)
+    assert asked >= 1
     await asyncio.sleep(1.2)
     assert len(world.snapshot_requests) == asked
     assert not world.heard(events.ActivityLaunched)
