@@ -214,16 +214,18 @@ def test_an_impossible_condition_matches_nobody(comparison):
         assert not any(oracle.compare(comparison, value, DATA_DATE) for value in candidates)
 
 
-def test_blocks_meet_without_a_seam(store):
-    """A selection over several blocks, the last one short, with columns of different length."""
-    count = 2 * execute.BLOCK + 17
+@pytest.mark.parametrize("blocks", [2, 9])
+def test_blocks_meet_without_a_seam(store, blocks):
+    """A selection over several blocks and cores, the last one short, with columns of different length."""
+    count = blocks * execute.BLOCK + 17
     rng = np.random.default_rng(3)
     spend, brand = TAGS["spend"], TAGS["brand"]
     money = rng.integers(0, 5000, count) / 100
     kinds = rng.integers(-1, 5, count - 1000)
+    fen, kind_codes = np.rint(money * 100).astype(np.int16), np.where(kinds < 0, 255, kinds)
     columns = {
-        "spend": load(store, spend, [Decimal(str(v)) for v in money]),
-        "brand": load(store, brand, [None if k < 0 else f"c{k}" for k in kinds]),
+        "spend": store.open(store.write(spend, "2026-10-31", fen), spend.type),
+        "brand": store.open(store.write(brand, "2026-10-31", kind_codes.astype(np.uint8)), brand.type),
     }
     condition = AllOf(
         (
@@ -239,6 +241,7 @@ def test_blocks_meet_without_a_seam(store):
     known = np.concatenate([kinds, np.full(1000, -1)])
     expected = (money > 10) & (money <= 30) & ~np.isin(known, [1, 3])
     assert np.array_equal(execute.select(step, count), expected)
+    assert execute.count_of(step, count) == expected.sum()
     later = execute.select(step, count, execute.BLOCK - 5)
     assert np.array_equal(later, expected[execute.BLOCK - 5 :])
 

@@ -4,8 +4,11 @@ A block of narrow codes and its masks stay in the second-level cache, so a selec
 than reading its columns once. Rows beyond the end of a column have no value.
 """
 
+import os
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +22,11 @@ BLOCK = 131_072
 _MANY = 4  # more ranges than this are looked up in a table
 
 Codes = NDArray[np.integer]
+T = TypeVar("T")
+
+_PARALLEL_BLOCKS = 8
+_CORES = min(8, os.cpu_count() or 1)
+_THREADS = ThreadPoolExecutor(_CORES, thread_name_prefix="select")
 
 
 @dataclass(frozen=True)
@@ -196,24 +204,42 @@ def _test(test: Test, column: Column) -> Step:
 def select(step: Step, count: int, start: int = 0) -> Mask:
     """The result for the ordinals from `start` to `count - 1`."""
     result = np.empty(max(0, count - start), dtype=np.bool_)
-    scratch: list[Mask] = []
-    for low in range(start, count, BLOCK):
-        high = min(count, low + BLOCK)
-        _run(step, low, high, result[low - start : high - start], scratch, 0)
+
+    def part(first: int, last: int) -> None:
+        scratch: list[Mask] = []
+        for low in range(first, last, BLOCK):
+            high = min(last, low + BLOCK)
+            _run(step, low, high, result[low - start : high - start], scratch, 0)
+
+    _in_parts(part, start, count)
     return result
 
 
 def count_of(step: Step, count: int) -> int:
     """How many of the first `count` ordinals satisfy a condition."""
-    total = 0
-    buffer = np.empty(BLOCK, dtype=np.bool_)
-    scratch: list[Mask] = []
-    for low in range(0, count, BLOCK):
-        high = min(count, low + BLOCK)
-        out = buffer[: high - low]
-        _run(step, low, high, out, scratch, 0)
-        total += int(np.count_nonzero(out))
-    return total
+
+    def part(first: int, last: int) -> int:
+        total, buffer = 0, np.empty(BLOCK, dtype=np.bool_)
+        scratch: list[Mask] = []
+        for low in range(first, last, BLOCK):
+            high = min(last, low + BLOCK)
+            out = buffer[: high - low]
+            _run(step, low, high, out, scratch, 0)
+            total += int(np.count_nonzero(out))
+        return total
+
+    return sum(_in_parts(part, 0, count))
+
+
+def _in_parts(work: Callable[[int, int], T], start: int, count: int) -> list[T]:
+    """Run `work(first, last)` over [start, count), on all cores where it is long; numpy gives up the lock."""
+    blocks = -(-(count - start) // BLOCK)
+    if blocks < _PARALLEL_BLOCKS or _CORES == 1:
+        return [work(start, count)]
+    step = -(-blocks // _CORES) * BLOCK
+    parts = [(low, min(low + step, count)) for low in range(start, count, step)]
+    others = [_THREADS.submit(work, *part) for part in parts[1:]]
+    return [work(*parts[0]), *(other.result() for other in others)]
 
 
 def one(step: Step, ordinal: int) -> bool:
