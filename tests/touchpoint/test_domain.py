@@ -44,7 +44,9 @@ def test_a_touch_id_is_its_key(key: keys.TouchKey) -> None:
     assert len(text) == 24 and text == text.lower()
     assert keys.decode(text) == key
     assert keys.unpack(keys.pack(key)) == key
-    assert keys.encode_page(*key[:4], [key.ordinal]) == [text]
+    assert keys.encode_page(*key[:4], [key.ordinal, 0]) == [text, keys.encode(key._replace(ordinal=0))]
+    assert keys.pack_page(*key[:4], [key.ordinal])[0].tobytes() == keys.pack(key)
+    assert keys.decode_all([text, "x", text.upper(), "é" * 24]) == [key, None, None, None]
 
 
 @pytest.mark.parametrize("text", ["", "abc", "A" * 24, "1" * 24, "a" * 23 + "="])

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from services.touchpoint.domain import keys
 from services.touchpoint.domain.policy import Cap
-from services.touchpoint.engine.caps import Caps, Contact, GenerationLost
+from services.touchpoint.engine.caps import Caps, Contact, Contacts, GenerationLost
 from services.touchpoint.engine.flags import DoNotDisturb, Flags
 from services.touchpoint.engine.leases import Held, Lease, Leases, Sessions
 from services.touchpoint.engine.offers import Offers, Wave
@@ -219,61 +219,82 @@ def contact(
     return Contact(key, ordinal, touchpoint, touchpoint in (1, 2, 3), kind, day)
 
 
+async def reserve(caps: Caps, contacts: list[Contact], rules: tuple[Cap, ...], today: int) -> list[int]:
+    """Reserve one after the other."""
+    made = []
+    for one in contacts:
+        asked = Contacts(
+            np.frombuffer(one.field, np.uint8).reshape(1, 15),
+            np.array([one.ordinal], np.uint32),
+            one.touchpoint,
+            one.push,
+            one.marketing_type,
+        )
+        made += (await caps.reserve(asked, rules, today)).tolist()
+    return made
+
+
 TWO_A_DAY = (Cap(2, 1),)
 
 
 async def test_a_slot_is_counted_once_and_can_be_given_back(caps: Caps) -> None:
     """Two a day: the third is refused, a repeat counts nothing, a failure frees its slot (DOMAIN 2.6)."""
-    assert await caps.reserve([contact(5, 1), contact(5, 2), contact(5, 3)], TWO_A_DAY, 100) == [0, 0, 1]
-    assert await caps.reserve([contact(5, 1)], TWO_A_DAY, 100) == [0]
-    assert await caps.reserve([contact(6, 3)], TWO_A_DAY, 100) == [0]
+    assert await reserve(caps, [contact(5, 1), contact(5, 2), contact(5, 3)], TWO_A_DAY, 100) == [0, 0, 1]
+    assert await reserve(caps, [contact(5, 1)], TWO_A_DAY, 100) == [0]
+    assert await reserve(caps, [contact(6, 3)], TWO_A_DAY, 100) == [0]
     await caps.refund([(5, contact(5, 1).field), (5, contact(5, 9).field)])
-    assert await caps.reserve([contact(5, 3), contact(5, 4)], TWO_A_DAY, 100) == [0, 1]
-    assert await caps.reserve([contact(5, 4)], TWO_A_DAY, 101) == [0]
+    assert await reserve(caps, [contact(5, 3), contact(5, 4)], TWO_A_DAY, 100) == [0, 1]
+    assert await reserve(caps, [contact(5, 4)], TWO_A_DAY, 101) == [0]
 
 
 async def test_days_are_added_up(caps: Caps) -> None:
     """N contacts in M days, the current one included."""
     both = (Cap(2, 1), Cap(3, 7))
     for day in (100, 101, 102):
-        assert await caps.reserve([contact(5, day)], both, day) == [0]
-    assert await caps.reserve([contact(5, 103)], both, 103) == [2]
-    assert await caps.reserve([contact(5, 107)], both, 107) == [0]
+        assert await reserve(caps, [contact(5, day)], both, day) == [0]
+    assert await reserve(caps, [contact(5, 103)], both, 103) == [2]
+    assert await reserve(caps, [contact(5, 107)], both, 107) == [0]
 
 
 async def test_caps_by_touchpoint_and_type(caps: Caps) -> None:
     narrow = (Cap(1, 1, frozenset({8}), "broadband"),)
     asked = [contact(5, n, touchpoint=8, kind="broadband") for n in (1, 2)]
-    assert await caps.reserve(asked, narrow, 100) == [0, 1]
-    assert await caps.reserve([contact(5, 3, touchpoint=8)], narrow, 100) == [0]
+    assert await reserve(caps, asked, narrow, 100) == [0, 1]
+    assert await reserve(caps, [contact(5, 3, touchpoint=8)], narrow, 100) == [0]
     # Pull touchpoints are not counted by a cap on all push touchpoints.
-    assert await caps.reserve([contact(5, n) for n in (4, 5, 6)], TWO_A_DAY, 100) == [0, 0, 1]
+    assert await reserve(caps, [contact(5, n) for n in (4, 5, 6)], TWO_A_DAY, 100) == [0, 0, 1]
 
 
 async def test_caps_hold_under_concurrency(caps: Caps) -> None:
     """Any number of leases at once never exceed the cap."""
-    calls = [caps.reserve([contact(o, number) for o in range(50)], TWO_A_DAY, 100) for number in range(1, 13)]
+    people = np.arange(50, dtype=np.uint32)
+    calls = [
+        caps.reserve(
+            Contacts(keys.pack_page(9000, number, 1, 1, people), people, 1, True, "traffic"), TWO_A_DAY, 100
+        )
+        for number in range(1, 13)
+    ]
     results = await asyncio.gather(*calls)
     assert [sum(1 for result in results if result[o] == 0) for o in range(50)] == [2] * 50
 
 
 async def test_lost_counts_are_noticed_and_rebuilt(caps: Caps, redis_url: str) -> None:
     """An emptied Redis blocks until the contacts of the ledger are counted again."""
-    await caps.reserve([contact(5, 1), contact(5, 2)], TWO_A_DAY, 100)
+    await reserve(caps, [contact(5, 1), contact(5, 2)], TWO_A_DAY, 100)
     assert await caps.intact()
     async with redis.Redis.from_url(redis_url) as client:
         await client.flushall()
     assert not await caps.intact()
     with pytest.raises(GenerationLost):
-        await caps.reserve([contact(5, 3)], TWO_A_DAY, 100)
+        await reserve(caps, [contact(5, 3)], TWO_A_DAY, 100)
     generation = await caps.rebuild_begin()
     await caps.rebuild_add(
         generation, [contact(5, 1, day=100), contact(5, 2, day=100), contact(5, 1, day=101)]
     )
     with pytest.raises(GenerationLost):
-        await caps.reserve([contact(5, 3)], TWO_A_DAY, 100)
+        await reserve(caps, [contact(5, 3)], TWO_A_DAY, 100)
     await caps.rebuild_finish(generation)
-    assert await caps.reserve([contact(5, 3), contact(6, 3)], TWO_A_DAY, 100) == [1, 0]
+    assert await reserve(caps, [contact(5, 3), contact(6, 3)], TWO_A_DAY, 100) == [1, 0]
 
 
 async def test_a_server_that_ran_before_is_not_trusted(caps: Caps, redis_url: str) -> None:
@@ -283,4 +304,4 @@ async def test_a_server_that_ran_before_is_not_trusted(caps: Caps, redis_url: st
             value = (await client.get(name)).decode()
             await client.set(name, value.split(":")[0] + ":" + "0" * 40)
     with pytest.raises(GenerationLost):
-        await caps.reserve([contact(5, 1)], TWO_A_DAY, 100)
+        await reserve(caps, [contact(5, 1)], TWO_A_DAY, 100)

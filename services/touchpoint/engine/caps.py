@@ -7,46 +7,51 @@ lost reservations, and nothing capped is sent until they are rebuilt from the le
 """
 
 import secrets
-from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
+import numpy as np
 import redis.asyncio as redis
+from numpy.typing import NDArray
 from redis.exceptions import RedisError, ResponseError
 
 from services.kit import errors
-from services.kit.partition import partition_of, token
+from services.kit.partition import partition_of, partitions_of, token
 from services.touchpoint.domain.policy import Cap
 
 KEEP_DAYS = 32  # one more than the longest cap
 _KEEP_S = 45 * 86400
 _LOST = "GENERATION"
 
-# KEYS[1] the mark, KEYS[i + 1] the subscriber's hash of touch i.
-# ARGV: generation, today, life of a key, oldest day kept, number of caps, then limit, days, touchpoints
-# as ",1,2," and type of each cap; then field, touchpoint, type and 0/1 for push of each touch.
+# KEYS[1] the mark; the subscribers' hashes lie beside it, under the same tag.
+# ARGV: generation, today, life of a key, oldest day kept, prefix of the hashes, packed touch keys of 15
+# bytes whose last four are the subscriber, touchpoint, type, 0/1 for push, number of caps; then limit,
+# days, touchpoints as ",1,2," and type of each cap. Answers one byte a touch: 0, or which cap is full.
 _RESERVE = """
 local run = string.match(redis.call('INFO', 'server'), 'run_id:(%x+)')
 if redis.call('GET', KEYS[1]) ~= ARGV[1] .. ':' .. run then return redis.error_reply('GENERATION') end
-local today, life, oldest, ncaps = tonumber(ARGV[2]), ARGV[3], tonumber(ARGV[4]), tonumber(ARGV[5])
-local caps, at = {}, 6
-for c = 1, ncaps do
-  caps[c] = {tonumber(ARGV[at]), tonumber(ARGV[at + 1]), ARGV[at + 2], ARGV[at + 3]}
-  at = at + 4
-end
+local today, life, oldest, prefix, packed = tonumber(ARGV[2]), ARGV[3], tonumber(ARGV[4]), ARGV[5], ARGV[6]
+local touchpoint, kind, push, ncaps = ARGV[7], ARGV[8], ARGV[9], tonumber(ARGV[10])
+local value = today .. '|' .. touchpoint .. '|' .. push .. '|' .. kind
+local caps, counting = {}, {}
 local function concerns(cap, touchpoint, kind, push)
   if cap[4] ~= '' and cap[4] ~= kind then return false end
   if cap[3] == '' then return push == '1' end
   return string.find(cap[3], ',' .. touchpoint .. ',', 1, true) ~= nil
 end
+for c = 1, ncaps do
+  local at = 7 + 4 * c
+  caps[c] = {tonumber(ARGV[at]), tonumber(ARGV[at + 1]), ARGV[at + 2], ARGV[at + 3]}
+  counting[c] = concerns(caps[c], touchpoint, kind, push)
+end
 local answer = {}
-for i = 1, #KEYS - 1 do
-  local key, field, touchpoint, kind, push = KEYS[i + 1], ARGV[at], ARGV[at + 1], ARGV[at + 2], ARGV[at + 3]
-  at = at + 4
-  local full = 0
-  local held = redis.call('HGETALL', key)
-  local counts = {}
+for i = 1, #packed / 15 do
+  local field = string.sub(packed, i * 15 - 14, i * 15)
+  local b1, b2, b3, b4 = string.byte(field, 12, 15)
+  local key = prefix .. string.format('%.0f', ((b1 * 256 + b2) * 256 + b3) * 256 + b4)
+  local full, counts = 0, {}
   for c = 1, ncaps do counts[c] = 0 end
+  local held = redis.call('HGETALL', key)
   for h = 1, #held, 2 do
     if held[h] == field then full = -1 break end
     local day, t, p, k = string.match(held[h + 1], '^(%-?%d+)|(%d+)|(%d)|(.*)$')
@@ -63,16 +68,16 @@ for i = 1, #KEYS - 1 do
   end
   if full == 0 then
     for c = 1, ncaps do
-      if concerns(caps[c], touchpoint, kind, push) and counts[c] >= caps[c][1] then full = c break end
+      if counting[c] and counts[c] >= caps[c][1] then full = c break end
     end
     if full == 0 then
-      redis.call('HSET', key, field, today .. '|' .. touchpoint .. '|' .. push .. '|' .. kind)
+      redis.call('HSET', key, field, value)
       redis.call('EXPIRE', key, life)
     end
   end
-  answer[i] = math.max(full, 0)
+  answer[i] = string.char(math.max(full, 0))
 end
-return answer
+return table.concat(answer)
 """
 
 _BEGIN = """
@@ -92,14 +97,24 @@ return 1
 
 
 class Contact(NamedTuple):
-    """A contact that wants a slot, or holds one. `field` is the packed touch key."""
+    """A contact that holds a slot since `day`. `field` is the packed touch key."""
 
     field: bytes
     ordinal: int
     touchpoint: int
     push: bool
     marketing_type: str
-    day: int = 0  # of a contact that is being rebuilt
+    day: int
+
+
+class Contacts(NamedTuple):
+    """Contacts of one touchpoint and type that want slots; one row of `packed` (n x 15) a touch."""
+
+    packed: NDArray[np.uint8]
+    ordinals: NDArray[np.uint32]
+    touchpoint: int
+    push: bool
+    marketing_type: str
 
 
 class GenerationLost(errors.Unavailable):
@@ -123,38 +138,44 @@ class Caps:
         """Close the connections."""
         await self._redis.aclose()
 
-    async def reserve(self, contacts: Sequence[Contact], caps: Sequence[Cap], today: int) -> list[int]:
+    async def reserve(self, contacts: Contacts, caps: Sequence[Cap], today: int) -> NDArray[np.uint8]:
         """For each contact 0 when its slot is reserved (now or before), else which cap is full, from 1.
 
         GenerationLost when reservations may be missing; errors.Unavailable when Redis does not answer.
         """
-        result = [0] * len(contacts)
-        if not caps or not contacts:
+        result = np.zeros(len(contacts.ordinals), np.uint8)
+        if not caps or not len(result):
             return result
-        shared: list[Any] = [self.generation, today, _KEEP_S, today - KEEP_DAYS, len(caps)]
+        partitions = partitions_of(contacts.ordinals, self._partitions)
+        for partition in np.unique(partitions).tolist():
+            rows = np.flatnonzero(partitions == partition)
+            args = self._args(partition, today, caps)
+            args[5:9] = [
+                contacts.packed[rows].tobytes(),
+                contacts.touchpoint,
+                contacts.marketing_type,
+                int(contacts.push),
+            ]
+            result[rows] = np.frombuffer(await self._run(partition, args), np.uint8)
+        return result
+
+    def _args(self, partition: int, today: int, caps: Sequence[Cap]) -> list[Any]:
+        prefix = self._key(partition, 0)[:-1]
+        args = [self.generation, today, _KEEP_S, today - KEEP_DAYS, prefix, b"", 0, "", 0, len(caps)]
         for cap in caps:
             listed = "," + ",".join(map(str, sorted(cap.touchpoints))) + "," if cap.touchpoints else ""
-            shared += [cap.limit, cap.days, listed, cap.marketing_type]
-        by_partition: dict[int, list[int]] = defaultdict(list)
-        for i, contact in enumerate(contacts):
-            by_partition[partition_of(contact.ordinal, self._partitions)].append(i)
+            args += [cap.limit, cap.days, listed, cap.marketing_type]
+        return args
+
+    async def _run(self, partition: int, args: list[Any]) -> bytes:
         try:
-            for partition, rows in by_partition.items():
-                keys = [self._mark(partition)]
-                args = list(shared)
-                for i in rows:
-                    contact = contacts[i]
-                    keys.append(self._key(partition, contact.ordinal))
-                    args += [contact.field, contact.touchpoint, contact.marketing_type, int(contact.push)]
-                for i, full in zip(rows, await self._reserve(keys=keys, args=args), strict=True):
-                    result[i] = int(full)
+            return bytes(await self._reserve(keys=[self._mark(partition)], args=args))
         except ResponseError as problem:
             if _LOST in str(problem):
                 raise GenerationLost("Redis may have lost contact counts; they are rebuilt first") from None
             raise errors.Unavailable(f"Redis: {problem}") from problem
         except (RedisError, OSError) as problem:
             raise errors.Unavailable(f"Redis: {problem}") from problem
-        return result
 
     async def refund(self, contacts: Iterable[tuple[int, bytes]]) -> None:
         """Give the slots of (ordinal, packed key) back; one that is not held is fine."""
@@ -172,13 +193,9 @@ class Caps:
             return False
         try:
             for partition in range(self._partitions):
-                await self._reserve(keys=[self._mark(partition)], args=[self.generation, 0, _KEEP_S, 0, 0])
-        except ResponseError as problem:
-            if _LOST in str(problem):
-                return False
-            raise errors.Unavailable(f"Redis: {problem}") from problem
-        except (RedisError, OSError) as problem:
-            raise errors.Unavailable(f"Redis: {problem}") from problem
+                await self._run(partition, self._args(partition, 0, ()))
+        except GenerationLost:
+            return False
         return True
 
     async def rebuild_begin(self) -> str:

@@ -17,7 +17,7 @@ from services.touchpoint.domain.activity import Activity, ActivityState
 from services.touchpoint.domain.policy import Moment
 from services.touchpoint.domain.states import HOLDS_SLOT, State
 from services.touchpoint.domain.suppression import reason_of
-from services.touchpoint.engine.caps import Contact, GenerationLost
+from services.touchpoint.engine.caps import Contacts, GenerationLost
 from services.touchpoint.engine.leases import Held, Lease, Session
 from services.touchpoint.engine.queue import Piece
 from services.touchpoint.flow.centre import Centre, piece_of
@@ -235,26 +235,20 @@ async def _fill_in(centre: Centre, checked: list[_Checked]) -> None:
 
 async def _reserve(centre: Centre, checked: list[_Checked], now: Moment) -> None:
     """Reserve contact slots for what is still to be sent."""
-    if not centre.policy.caps:
-        return
-    contacts: list[Contact] = []
-    rows: list[tuple[_Checked, int]] = []
     for item in checked:
         piece, kind = item.piece, item.activity.marketing_type
         push = piece.touchpoint in catalogue.PUSH
         if not centre.policy.capped(piece.touchpoint, push, kind):
             continue
-        for row, ordinal in enumerate(piece.ordinals.tolist()):
-            if not item.against[row]:
-                key = keys.TouchKey(
-                    piece.planned_day, piece.activity, piece.occurrence, piece.touchpoint, ordinal
-                )
-                contacts.append(Contact(keys.pack(key), ordinal, piece.touchpoint, push, kind))
-                rows.append((item, row))
-    full = await centre.caps.reserve(contacts, centre.policy.caps, keys.day_number(now.day))
-    for (item, row), cap in zip(rows, full, strict=True):
-        if cap:
-            item.against[row] = reasons.CONTACT_CAP
+        rows = [row for row, reason in enumerate(item.against) if not reason]
+        packed = keys.pack_page(
+            piece.planned_day, piece.activity, piece.occurrence, piece.touchpoint, piece.ordinals[rows]
+        )
+        asked = Contacts(packed, piece.ordinals[rows], piece.touchpoint, push, kind)
+        full = await centre.caps.reserve(asked, centre.policy.caps, keys.day_number(now.day))
+        for row, cap in zip(rows, full.tolist(), strict=True):
+            if cap:
+                item.against[row] = reasons.CONTACT_CAP
 
 
 def _commit(
@@ -342,12 +336,12 @@ def _answer(
         piece, activity = one.checked.piece, one.checked.activity
         setting = activity.settings[piece.touchpoint]
         closes = centre.policy.window_of(activity.event).closes(now)
-        ordinals = piece.ordinals[one.rows].tolist()
+        ordinals = piece.ordinals[one.rows]
         ids = keys.encode_page(
             piece.planned_day, piece.activity, piece.occurrence, piece.touchpoint, ordinals
         )
         assert one.checked.phones is not None
-        for row, ordinal, touch_id in zip(one.rows, ordinals, ids, strict=True):
+        for row, ordinal, touch_id in zip(one.rows, ordinals.tolist(), ids, strict=True):
             position = int(piece.positions[row])
             expires = 0 if piece.expires is None else int(piece.expires[row])
             text = setting.words

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from services.kit import db, errors
+from services.kit import db
 from services.touchpoint.domain import catalogue, keys
 from services.touchpoint.domain.activity import Activity
 from services.touchpoint.domain.states import Feedback, State, after_feedback
@@ -64,13 +64,10 @@ class Result:
 
 async def feedback(centre: Centre, pieces: Sequence[Any], admits: Any) -> Result:
     """Apply a batch of iop.adapter.v1.Feedback. `admits(touchpoint)` raises when the caller may not."""
-    parsed: dict[int, keys.TouchKey] = {}
-    for i, piece in enumerate(pieces):
-        try:
-            parsed[i] = keys.decode(piece.touch_id)
-        except errors.Invalid:
-            continue
-        admits(parsed[i].touchpoint)
+    decoded = keys.decode_all([piece.touch_id for piece in pieces])
+    parsed = {i: key for i, key in enumerate(decoded) if key is not None}
+    for key in parsed.values():
+        admits(key.touchpoint)
     result = await centre.written(lambda tx: _apply(tx, centre, pieces, parsed))
     for touchpoint, wave, ordinal in result.taken:
         centre.offers[touchpoint].remove(wave, ordinal)

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from iop.touchpoint.v1 import events_pb2
 
-from services.kit import db, errors, outbox
+from services.kit import db, outbox
 from services.touchpoint.domain import keys, reasons
 from services.touchpoint.domain.states import Receipt, State, Step, after_receipt
 from services.touchpoint.engine.leases import Held, Session
@@ -42,13 +42,9 @@ class _Effects:
 
 async def report(centre: Centre, session: Session, receipts: Sequence[Any]) -> Report:
     """Apply a batch of iop.adapter.v1.Receipt in one transaction. Call it through `Centre.whole`."""
-    parsed: dict[int, keys.TouchKey] = {}
-    for i, receipt in enumerate(receipts):
-        if receipt.touch_id:
-            try:
-                parsed[i] = keys.decode(receipt.touch_id)
-            except errors.Invalid:
-                continue  # reported as unknown
+    # What is no touch id is reported as unknown.
+    decoded = keys.decode_all([receipt.touch_id for receipt in receipts])
+    parsed = {i: key for i, key in enumerate(decoded) if key is not None}
     leases = {item.touch_id: centre.leases.lease_of(item.touch_id) for item in receipts if item.touch_id}
     effects = await centre.written(lambda tx: _apply(tx, centre, session, receipts, parsed))
     for touch_id in effects.released:
@@ -94,9 +90,10 @@ def _apply(
         (locked[row.slice_id], row.position, "failed" if row.step == 2 else "rejected")
         for row in moves.failures
     ]
-    for place in found.values():
+    for i, place in found.items():
         if locked[place.slice_id].states[place.position] != State.LEASED:
-            effects.released.add(touch_id_of(locked[place.slice_id], place.position))
+            touch_id = receipts[i].touch_id or touch_id_of(locked[place.slice_id], place.position)
+            effects.released.add(touch_id)
     return effects
 
 

@@ -166,6 +166,8 @@ def append_outcomes(tx: db.Connection, rows: Sequence[OutcomeRow]) -> None:
     """Append steps."""
     if rows:
         columns: dict[str, Any] = dict(zip(OutcomeRow._fields, zip(*rows, strict=True), strict=True))
+        for name in ("planned_day", "slice_id", "position", "step", "lease_id", "previous"):
+            columns[name] = np.array(columns[name], np.int64)
         columns["at"] = np.array(columns["at"], np.int64).view("datetime64[us]")
         db.copy_columns(tx, "outcome", columns)
 
