@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import sqlalchemy as sa
 from google.protobuf.timestamp_pb2 import Timestamp
-from iop.audience.v1 import events_pb2, list_pb2
+from iop.audience.v1 import directory_pb2, events_pb2, list_pb2
 from iop.common.v1 import types_pb2
 from iop.touchpoint.v1 import events_pb2 as touchpoint_events
 from pyroaring import BitMap
@@ -144,14 +144,15 @@ async def test_replicas_follow_each_other(world, make_service, stub):
         await asyncio.sleep(0.1)
     assert (answer.matched, answer.count) == (5, 4)
     # Loads at both sides at once are judged on what the other one wrote.
-    await asyncio.gather(world.subscribers(300, first=6), twin.subscribers(300, first=206))
-    assert (await twin.as_().directory.GetDirectory(_directory())).count == 505
-
-
-def _directory():
-    from iop.audience.v1 import directory_pb2
-
-    return directory_pb2.GetDirectoryRequest()
+    loads = await asyncio.gather(world.subscribers(300, first=6), twin.subscribers(300, first=206))
+    assert sorted((load.added, load.unchanged) for load in loads) == [(200, 100), (300, 0)]
+    for replica in (world, twin):
+        for _ in range(100):
+            directory = await replica.as_().directory.GetDirectory(directory_pb2.GetDirectoryRequest())
+            if directory.count == 505:
+                break
+            await asyncio.sleep(0.1)
+        assert directory.count == 505 and directory.directory_version == 3
 
 
 async def test_an_opt_out_by_reply(world, bare_service):
