@@ -13,7 +13,7 @@ from iop.audience.v1 import directory_pb2, directory_pb2_grpc
 from services.event import store
 from services.event.domain.areas import Stations
 from services.event.engine.intake import Cells, Directory
-from services.kit import errors, rpc
+from services.kit import actor, errors, rpc
 from services.kit.app import Service
 from services.kit.db import Database
 from services.kit.replica import Block, ColumnReplica
@@ -49,6 +49,7 @@ class DirectoryCopy:
     """The subscriber directory, copied from audience and kept up to date."""
 
     def __init__(self, service: Service) -> None:
+        self._name = service.name
         self._stub: Any = None
         if "audience" in service.runtime.addresses:
             self._stub = directory_pb2_grpc.DirectoryServiceStub(rpc.channel(service, "audience"))
@@ -106,7 +107,10 @@ class DirectoryCopy:
             start_ordinal=self._replica.rows if since else 0, since_version=since
         )
         version = since
-        async for chunk in self._stub.StreamDirectory(request):
+        # For ourselves, also when a producer's call made us look.
+        with rpc.acting(actor.of_service(self._name)):
+            chunks = self._stub.StreamDirectory(request)
+        async for chunk in chunks:
             version = max(version, chunk.directory_version)
             ordinals = np.frombuffer(chunk.ordinals, "<u4").astype(np.int64)
             columns: dict[str, np.ndarray[Any, Any]] = {

@@ -56,7 +56,8 @@ async def start(service: Service) -> None:
         await database.transaction(definitions.announce_again)
 
     async def last_checkpoints() -> None:
-        await jobs.checkpoints(logs, 0, 0)()
+        if bus.connected:
+            await jobs.checkpoints(logs, 0, 0)()
 
     service.on_stop("checkpoints", last_checkpoints)  # runs once the readers have stopped
     for log in logs:

@@ -99,8 +99,7 @@ def _decode(
         made = definition(record)
         state.definitions[made.number] = Known(made, first_id, record)
     for record in _unpack(arrays, "bindings"):
-        bound = binding(record)
-        state.bindings[bound.activity_number] = bound
+        state.listen(binding(record))
     for name in {key.split("/")[0] for key in arrays if key.endswith("/keys")}:
         table = _table(state, name)
         table.fill(arrays[f"{name}/keys"], {column: arrays[f"{name}/{column}"] for column in table.columns})

@@ -49,9 +49,10 @@ class Slots:
         hit = here == keys
         found[hit] = self._rows[at[hit]]
         left = np.flatnonzero(~hit & (here != _EMPTY))
+        step = 0
         while len(left):
-            at[left] = (at[left] + 1) & mask
-            spots = at[left]
+            step += 1  # growing steps: keys that meet once go different ways
+            spots = at[left] = (at[left] + step) & mask
             here = self._table[spots]
             hit = here == keys[left]
             found[left[hit]] = self._rows[spots[hit]]
@@ -95,6 +96,7 @@ class Slots:
         mask = len(self._table) - 1
         at = self._hash(keys)
         left = np.arange(len(keys))
+        step = 0
         while len(left):
             spots = at[left]
             free = self._table[spots] == _EMPTY
@@ -103,7 +105,8 @@ class Slots:
             won = free & (self._table[spots] == keys[left])
             self._rows[spots[won]] = rows[left[won]]
             left = left[~won]
-            at[left] = (at[left] + 1) & mask
+            step += 1
+            at[left] = (at[left] + step) & mask
 
 
 class Table(Slots):

@@ -77,6 +77,7 @@ class State:
     counts: dict[int, Table] = field(default_factory=dict)  # by count asked for
     parts: dict[int, Table] = field(default_factory=dict)  # by number of rules, rounded up
     power: Table = field(default_factory=lambda: counted(3))
+    _listeners: dict[int, set[int]] = field(default_factory=dict)  # definition -> activities
 
     def define(self, definition: Definition, record: bytes) -> bool:
         """Take in a definition; True when it means something else than before.
@@ -97,18 +98,26 @@ class State:
     def bind(self, binding: Binding) -> None:
         """Bind or change an activity's population. A definition that nobody listened to starts afresh."""
         known = self.definitions.get(binding.definition_number)
-        if known is not None and not self.bound_to(binding.definition_number):
+        if known is not None and not self._listeners.get(binding.definition_number):
             self._file(known.definition, known.record)
+        self.listen(binding)
+
+    def listen(self, binding: Binding) -> None:
+        """Put a binding in its place; nothing else changes."""
+        self.unbind(binding.activity_number)
         self.bindings[binding.activity_number] = binding
+        self._listeners.setdefault(binding.definition_number, set()).add(binding.activity_number)
 
     def unbind(self, activity_number: int) -> Binding | None:
         """The activity no longer listens; what it was bound to."""
-        return self.bindings.pop(activity_number, None)
+        found = self.bindings.pop(activity_number, None)
+        if found is not None:
+            self._listeners[found.definition_number].discard(activity_number)
+        return found
 
     def bound_to(self, number: int) -> list[Binding]:
         """The populations on a definition, by activity."""
-        found = [item for item in self.bindings.values() if item.definition_number == number]
-        return sorted(found, key=lambda item: item.activity_number)
+        return [self.bindings[activity] for activity in sorted(self._listeners.get(number, ()))]
 
     def count_table(self, count: int) -> Table:
         """Where counts up to `count` are kept."""
