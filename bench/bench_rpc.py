@@ -43,6 +43,9 @@ class Api(decision_pb2_grpc.DecisionServiceServicer):
     async def Decide(self, request: Any, context: Any) -> Any:
         return decision_pb2.DecideResponse(offers=[decision_pb2.Offer(activity_code="FX38")])
 
+    async def ReportFeedback(self, request: Any, context: Any) -> Any:  # noqa: N802
+        return decision_pb2.ReportFeedbackResponse(applied=len(request.feedback))
+
 
 async def serve() -> None:
     """The server process: three servers; prints their ports and stays until its input ends."""

@@ -126,7 +126,7 @@ async def test_messages_reports_and_answers_travel(gateway):
 
 async def test_a_report_is_repeated_until_it_is_stored(gateway):
     """A report whose storing fails comes again: nothing is lost."""
-    smsc, port, _, _ = gateway
+    _, port, _, _ = gateway
     phone = next(p for p in range(13900000000, 13900001000) if _plain(p))
 
     class Flaky(Recorder):
