@@ -43,7 +43,7 @@ class Api(decision_pb2_grpc.DecisionServiceServicer):
     async def Decide(self, request: Any, context: Any) -> Any:
         return decision_pb2.DecideResponse(offers=[decision_pb2.Offer(activity_code="FX38")])
 
-    async def ReportFeedback(self, request: Any, context: Any) -> Any:  # noqa: N802
+    async def ReportFeedback(self, request: Any, context: Any) -> Any:
         return decision_pb2.ReportFeedbackResponse(applied=len(request.feedback))
 
 

@@ -251,7 +251,7 @@ def test_the_cells_of_an_area_are_written_into_the_rule() -> None:
 
 
 def test_residents_of_an_outlet_are_those_of_the_cells_around() -> None:
-    """Position and range of the channel decide (EVT-20 to EVT-22)."""
+    """Position and range of the channel decide (EVT-20, EVT-21, EVT-22)."""
     known = {"A": Outlet("A", 111.60, 40.80, 1000), "B": Outlet("B", 111.60, 40.80, 10_000)}
     assert areas.cells_of_outlets(["A"], known, STATIONS, "p") == (10,)
     assert areas.cells_of_outlets(["A", "B"], known, STATIONS, "p") == (10, 20, 30)
