@@ -119,7 +119,7 @@ function Side({ folded, entry }: { folded: boolean; entry: string }) {
     <>
       <Link to="/" className="brand" aria-label={t.product}>
         <img src="/icon.svg" alt="" />
-        {!folded && t.product}
+        {!folded && t.brand}
       </Link>
       {may(["planner", "campus_manager"]) && (
         <div className="market">

@@ -20,7 +20,8 @@ export const THEME: ThemeConfig = {
   components: {
     Layout: { siderBg: "#ffffff", headerBg: "#ffffff", headerHeight: 48, headerPadding: "0 16px" },
     Menu: {
-      itemHeight: 34,
+      itemHeight: 31,
+      itemMarginBlock: 2,
       subMenuItemBg: "#ffffff",
       itemSelectedBg: "#e8f0fb",
       activeBarBorderWidth: 0,

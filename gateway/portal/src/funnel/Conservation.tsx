@@ -5,7 +5,7 @@ import { useTexts, word } from "../i18n";
 import { type Ledger, type Reason, inTransit, plannedGap, receivedGap, sum } from "./ledger";
 
 /** Both halves of the law, spelled out: every customer of the target is accounted for. */
-export function Conservation({ ledger }: { ledger: Ledger }) {
+export function Conservation({ ledger, compact = false }: { ledger: Ledger; compact?: boolean }) {
   const t = useTexts().funnel;
   const transit = inTransit(ledger);
   return (
@@ -19,6 +19,7 @@ export function Conservation({ ledger }: { ledger: Ledger }) {
           [t.handed, ledger.handed],
         ]}
         gap={plannedGap(ledger)}
+        compact={compact}
       />
       <Line
         whole={[t.received, ledger.received]}
@@ -32,6 +33,7 @@ export function Conservation({ ledger }: { ledger: Ledger }) {
           [t.settled, sum(ledger.settled)],
         ]}
         gap={receivedGap(ledger)}
+        compact={compact}
       />
       {transit !== 0 && (
         <div className="law">
@@ -42,8 +44,20 @@ export function Conservation({ ledger }: { ledger: Ledger }) {
   );
 }
 
-function Line({ whole, parts, gap }: { whole: [string, number]; parts: [string, number][]; gap: number }) {
+function Line({
+  whole,
+  parts,
+  gap,
+  compact,
+}: {
+  whole: [string, number];
+  parts: [string, number][];
+  gap: number;
+  compact: boolean;
+}) {
   const t = useTexts().funnel;
+  // Where room is short, parts that hold nobody are left out; the last one always shows.
+  const shown = compact ? parts.filter(([, value], i) => value !== 0 || i === parts.length - 1) : parts;
   return (
     <div className="law" data-gap={gap}>
       {gap === 0 ? (
@@ -52,7 +66,7 @@ function Line({ whole, parts, gap }: { whole: [string, number]; parts: [string, 
         <WarningFilled style={{ color: "#cf3a2f" }} aria-label={t.unbalanced(count(gap))} />
       )}{" "}
       {whole[0]} <b className="num">{count(whole[1])}</b>
-      {parts.map(([label, value], i) => (
+      {shown.map(([label, value], i) => (
         <Fragment key={label}>
           <i>{i === 0 ? "=" : "+"}</i>
           <span className={value === 0 ? "zero" : ""}>
@@ -70,7 +84,7 @@ export function Reasons({ title, reasons, words }: { title: string; reasons: Rea
   if (reasons.length === 0) return null;
   return (
     <div className="reasons">
-      <span>{title}</span>
+      {title && <span>{title}</span>}
       {reasons.map((r) => (
         <span className="reason" key={r.reason} data-reason={r.reason}>
           {word(words, r.reason)} <b className="num">{count(r.count)}</b>

@@ -87,6 +87,7 @@ export const enWords: typeof zhWords = {
     parked: "Put into the cart",
     unparked: "Taken out of the cart",
     refreshed: "Target refreshed",
+    launch_failed: "Launch failed",
   },
   reason: {
     opt_out: "Opted out",
@@ -149,6 +150,20 @@ export const enWords: typeof zhWords = {
     cancelled: "Cancelled",
     settled: "Settled",
     released: "Window open, queued",
+  },
+  field: {
+    activity_description: "Description",
+    channel_description: "Overall description",
+    title: "Title",
+    image: "Image",
+    url: "Link",
+    background: "Background",
+    title_image: "Title image",
+    content_type: "Form of content",
+    content: "Content",
+    explanation: "Explanation",
+    corpus_id: "Corpus id",
+    sms_hall_activity: "SMS hall activity",
   },
   side: {
     target: "In the target: is touched",

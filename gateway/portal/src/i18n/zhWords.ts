@@ -88,6 +88,7 @@ export const zhWords = {
     parked: "加入购物车",
     unparked: "移出购物车",
     refreshed: "更新目标客户",
+    launch_failed: "启动失败",
   } as Words,
   reason: {
     opt_out: "已退订",
@@ -150,6 +151,20 @@ export const zhWords = {
     cancelled: "取消",
     settled: "完结",
     released: "时段到，进入队列",
+  } as Words,
+  field: {
+    activity_description: "活动描述",
+    channel_description: "整体描述",
+    title: "标题",
+    image: "图片",
+    url: "跳转链接",
+    background: "背景样式",
+    title_image: "标题图片",
+    content_type: "内容形式",
+    content: "内容",
+    explanation: "活动说明",
+    corpus_id: "语料编号",
+    sms_hall_activity: "短厅活动",
   } as Words,
   side: {
     target: "是目标客户，进入触达",

@@ -1,10 +1,10 @@
-import { BarChart, MapChart } from "echarts/charts";
-import { GridComponent, TooltipComponent, VisualMapComponent } from "echarts/components";
+import { MapChart } from "echarts/charts";
+import { TooltipComponent, VisualMapComponent } from "echarts/components";
 import { init, registerMap, use } from "echarts/core";
 import { SVGRenderer } from "echarts/renderers";
 import { useEffect, useRef } from "react";
 
-use([BarChart, MapChart, GridComponent, TooltipComponent, VisualMapComponent, SVGRenderer]);
+use([MapChart, TooltipComponent, VisualMapComponent, SVGRenderer]);
 
 interface Props {
   option: Record<string, unknown>;

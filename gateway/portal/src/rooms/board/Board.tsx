@@ -141,7 +141,7 @@ function ActivityFunnel({ running, live }: { running: Running; live?: LiveActivi
         </span>
       </div>
       <FunnelBars ledger={ledger} />
-      <Conservation ledger={ledger} />
+      <Conservation ledger={ledger} compact />
     </article>
   );
 }

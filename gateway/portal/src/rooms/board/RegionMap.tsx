@@ -70,7 +70,8 @@ function Leagues({ totals }: { totals: Map<number, number> }) {
   const option = useMemo(() => {
     const data = LEAGUES.map((code) => ({ name: String(code), value: totals.get(code) ?? 0 }));
     const most = Math.max(1, ...data.map((d) => d.value));
-    const text = (code: string, value: number) => `${regionName(code, language)}\n${count(value)}`;
+    // Leagues without anybody show their name when the mouse is over them.
+    const text = (code: string, value: number) => (value > 0 ? `${regionName(code, language)}\n${count(value)}` : "");
     return {
       tooltip: {
         formatter: (p: { name: string; value: number }) => `${regionName(p.name, language)}<br/><b>${count(p.value)}</b>`,
@@ -82,12 +83,13 @@ function Leagues({ totals }: { totals: Map<number, number> }) {
           map: MAP.name,
           roam: false,
           aspectScale: 0.76,
-          layoutCenter: ["50%", "50%"],
-          layoutSize: "98%",
+          left: 8,
+          right: 8,
+          top: 12,
+          bottom: 12,
           selectedMode: false,
           itemStyle: { borderColor: "#fff", borderWidth: 1.2 },
           emphasis: { itemStyle: { areaColor: "#f2c879" }, label: { show: true } },
-          labelLayout: { hideOverlap: true },
           label: {
             show: true,
             fontSize: 10,
@@ -102,5 +104,5 @@ function Leagues({ totals }: { totals: Map<number, number> }) {
       ],
     };
   }, [totals, language]);
-  return <Chart option={option} height={430} map={MAP} />;
+  return <Chart option={option} height={460} map={MAP} />;
 }

@@ -173,7 +173,7 @@ function SettingRow({
           {s.marketingWords && <div style={{ marginBottom: 4 }}>{s.marketingWords}</div>}
           {Object.entries(s.fields).map(([key, value]) => (
             <div key={key} className="soft cut" title={value}>
-              <span className="mono">{key}</span> {value}
+              {word(t.words.field, key)} <span style={{ color: "#1b2430" }}>{value}</span>
             </div>
           ))}
           <div className="soft">{options.join(" · ")}</div>

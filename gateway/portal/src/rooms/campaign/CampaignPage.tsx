@@ -15,6 +15,7 @@ import { ActivityPanel } from "./ActivityPanel";
 import { CampaignActions } from "./CampaignActions";
 import { Why } from "./Why";
 import { who } from "./columns";
+import { remark } from "./journal";
 import { useLive } from "../../funnel/useLive";
 
 const POLL_MS = 5000;
@@ -208,7 +209,7 @@ function Journal({ id, etag }: { id: string; etag: string }) {
           },
           { title: t.campaign.journalWho, key: "actor", render: (_, e) => who(e.actor) },
           { title: t.campaign.journalWhat, key: "action", render: (_, e) => word(t.words.journal, e.action) },
-          { title: t.campaign.commentLabel, key: "comment", render: (_, e) => e.comment || "–" },
+          { title: t.campaign.commentLabel, key: "comment", render: (_, e) => remark(e.comment, t) || "–" },
           {
             title: t.why.trace,
             key: "trace",

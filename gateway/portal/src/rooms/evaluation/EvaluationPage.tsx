@@ -73,7 +73,9 @@ function FunnelTable({ rows }: { rows: Funnel[] }) {
       key: "settled",
       render: (_: unknown, f: Funnel) => (
         <div style={{ maxWidth: 420, whiteSpace: "normal" }}>
-          <Reasons title="" reasons={reasonsOf(f.settled)} words={t.words.outcome} />
+          <div className="outcomes">
+            <Reasons title="" reasons={reasonsOf(f.settled)} words={t.words.outcome} />
+          </div>
           <Reasons title={t.funnel.suppressedWhy} reasons={reasonsOf(f.suppressed)} words={t.words.reason} />
         </div>
       ),

@@ -12,6 +12,7 @@ import { Panel, Room } from "../../parts/Room";
 import { SpanDrawer } from "./SpanDrawer";
 import { Waterfall } from "./Waterfall";
 import { useTraceColumns } from "./columns";
+import { shortName } from "./search";
 import { treeOf } from "./tree";
 
 /** One trace: its waterfall, its spans, the traces it is linked with. */
@@ -25,7 +26,7 @@ export function TracePage({ id }: { id: string }) {
   const root = treeOf(spans).roots[0]?.span;
   return (
     <Room
-      title={root?.displayName ?? t.trace.title}
+      title={root ? shortName(root.displayName) : t.trace.title}
       lead={
         <Typography.Text copyable className="mono soft" data-testid="trace-id">
           {id}

@@ -4,6 +4,7 @@ import { useMemo, useState } from "react";
 import type { Span } from "../../api/types";
 import { count, micros } from "../../format/number";
 import { useTexts, word } from "../../i18n";
+import { shortName } from "./search";
 import { serviceColour } from "./services";
 import { type Row, foldByService, openable, rowsOf, treeOf } from "./tree";
 
@@ -167,7 +168,7 @@ function Line({
         <span className="wf-service" style={{ background: serviceColour(span.service) }}>
           {word(t.words.service, span.service)}
         </span>
-        <b>{span.displayName}</b>
+        <b>{shortName(span.displayName)}</b>
         {row.members.length > 1 && <span className="wf-count">{t.trace.same(row.members.length)}</span>}
       </span>
       <span className="wf-bars">

@@ -4,6 +4,7 @@ import { Link } from "../../app/router";
 import { count, micros } from "../../format/number";
 import { dateTime } from "../../format/time";
 import { useTexts, word } from "../../i18n";
+import { shortName } from "./search";
 import { serviceColour } from "./services";
 
 export const traceId = (name: string): string => name.replace(/^traces\//, "");
@@ -19,7 +20,7 @@ export function useTraceColumns(): ColumnsType<TraceSummary> {
           <span className="wf-service" style={{ background: serviceColour(s.service) }}>
             {word(t.words.service, s.service)}
           </span>{" "}
-          <Link to={`/traces/${traceId(s.name)}`}>{s.root}</Link>
+          <Link to={`/traces/${traceId(s.name)}`}>{shortName(s.root)}</Link>
         </>
       ),
     },

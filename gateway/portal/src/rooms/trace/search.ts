@@ -1,5 +1,8 @@
 // What a person typed into the search box of traces.
 
+/** Names of calls and subjects without the prefix that all of them share. */
+export const shortName = (name: string): string => name.replace(/\biop\.[a-z]+\.v1\./g, "");
+
 export type Wanted = { trace: string } | { touch: string } | { campaign: string } | null;
 
 /** A trace id has 32 hexadecimal digits, a touch id 24 of base 32; anything else names a campaign. */
