@@ -36,7 +36,11 @@ class DataPlusAdapter:
             concurrency=2,
         )
         self._http = httpx.AsyncClient(
-            base_url=base_url, timeout=10.0, limits=httpx.Limits(max_connections=16)
+            base_url=base_url,
+            timeout=30.0,
+            # Idle connections are given up before the account closes them: a message sent into a closing
+            # connection would be in doubt.
+            limits=httpx.Limits(max_connections=16, keepalive_expiry=2.0),
         )
         self._app_id, self._secret = app_id, secret
         self._token, self._token_until = "", 0.0

@@ -71,6 +71,7 @@ async def serve(settings: dict[str, Any]) -> None:
             log_level="warning",
             access_log=False,
             lifespan="off",
+            timeout_keep_alive=75,
         )
     )
     stopping = asyncio.Event()

@@ -114,8 +114,8 @@ class OfficialAccount:
         article = body["news"]["articles"][0]
         query = parse_qs(urlsplit(article["url"]).query)
         code, touch_id = query.get("a", [""])[0], query.get("t", [""])[0]
-        one = fate.push(self._seed, code, [phone], self._touchpoint)
-        if not one.delivered[0]:
+        one = fate.one(self._seed, code, phone, self._touchpoint)
+        if not one.delivered:
             self._log.write(kind="refused", code=code, phone=str(phone), touchpoint=self._touchpoint)
             self._log.flush()
             # Out of the time window in which the account may speak to the user.
@@ -125,7 +125,7 @@ class OfficialAccount:
             text=article["description"], at=self._now().isoformat(),
         )  # fmt: skip
         self._log.flush()
-        if one.click[0]:
+        if one.click:
             self._log.write(kind="clicked", code=code, phone=str(phone), touchpoint=self._touchpoint)
             self.agenda.add(self._now() + timedelta(minutes=5), lambda: self._click(touch_id))
         return JSONResponse({"errcode": 0, "errmsg": "ok"})

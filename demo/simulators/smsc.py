@@ -121,8 +121,8 @@ class Smsc:
             self._log.write(kind="answer", phone=message.phone, part=message.part)
             self._log.flush()
             return cmpp.SubmitResp(message_id, 0)
-        one = fate.push(self._seed, message.service_id, [int(message.phone)], touchpoint)
-        if one.refused[0]:
+        one = fate.one(self._seed, message.service_id, int(message.phone), touchpoint)
+        if one.refused:
             if message.part == 1:
                 self._log.write(
                     kind="refused", code=message.service_id, phone=message.phone, touchpoint=touchpoint
@@ -138,7 +138,7 @@ class Smsc:
         return cmpp.SubmitResp(message_id, 0)
 
     def _taken(
-        self, message: cmpp.Submit, message_id: int, touchpoint: str, text: str, one: fate.Fates
+        self, message: cmpp.Submit, message_id: int, touchpoint: str, text: str, one: fate.Fate
     ) -> None:
         """A whole message is here: log it, plan its report and the customer's answer."""
         now = self._now()
@@ -148,20 +148,20 @@ class Smsc:
             parts=message.parts, text=text, at=now.isoformat(),
         )  # fmt: skip
         self._log.flush()
-        state = "DELIVRD" if one.delivered[0] else "UNDELIV"
+        state = "DELIVRD" if one.delivered else "UNDELIV"
         stamp = now.strftime("%y%m%d%H%M")
         report = cmpp.Report(message_id, state, stamp, stamp, phone)
-        at = now + timedelta(hours=fate.LATE_HOURS if one.late[0] else 0)
+        at = now + timedelta(hours=fate.LATE_HOURS if one.late else 0)
         self.unreported[message_id] = round(now.timestamp() * 1_000_000)
         delivery = cmpp.Deliver(message_id, message.sender, phone, report.encode(), report=True, format=0)
-        for _ in range(2 if one.duplicate[0] else 1):
+        for _ in range(2 if one.duplicate else 1):
             self.agenda.add(at, lambda: self._report(message_id, delivery))
         answer = ""
-        if one.opt_out[0]:
+        if one.opt_out:
             answer = "TD"
-        elif one.instruction[0]:
+        elif one.instruction:
             answer = self._instructions.get(code, "")
-        elif one.chat[0]:
+        elif one.chat:
             answer = _CHATS[int(phone) % len(_CHATS)]
         if answer:
             reply_id = next(self._ids)
