@@ -100,6 +100,8 @@ def test_a_service_starts_from_contracts_kit_and_itself(
         "IOP_LISTEN": f"127.0.0.1:{port}",
         "IOP_DATA_DIR": str(tmp_path / "data"),
         "IOP_ACTOR_KEYS": "a key for the tests that is long enough for HS256",
+        # Where the others would be, were they there: nobody listens on the discard port.
+        **{f"IOP_ADDR_{peer.upper()}": "127.0.0.1:9" for peer in SERVICES if peer != service},
     }
     log = tmp_path / "log"
     with open(log, "wb") as output:

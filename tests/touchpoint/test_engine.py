@@ -50,6 +50,14 @@ def test_urgent_work_does_not_stand_behind_bulk() -> None:
     assert tally(first)[2] == 100
 
 
+def test_who_was_alone_owes_nothing() -> None:
+    queue = TouchQueue()
+    queue.put(piece(1, 20_000), HIGH)
+    drain(queue, 10_000)
+    queue.put(piece(2, 5_000), LOW)
+    assert tally(drain(queue, 700)) == {1: 700}
+
+
 def test_low_is_never_starved() -> None:
     queue = TouchQueue()
     for activity, lane in ((1, HIGH), (2, MEDIUM), (3, LOW)):
@@ -132,8 +140,9 @@ def test_nothing_is_lost_and_nothing_comes_twice(puts: list[tuple[int, int, int]
 def test_pieces_are_cut_at_the_turn() -> None:
     queue = TouchQueue()
     queue.put(piece(1, CHUNK * 3), MEDIUM)
-    got = drain(queue, CHUNK + 1)
-    assert [len(one) for one in got] == [CHUNK, 1]
+    assert [len(one) for one in drain(queue, CHUNK + 1)] == [CHUNK + 1]
+    queue.put(piece(2, CHUNK * 3), MEDIUM)
+    assert [(one.activity, len(one)) for one in drain(queue, CHUNK + 1)] == [(1, CHUNK), (2, 1)]
 
 
 def test_the_best_offer_comes_first() -> None:

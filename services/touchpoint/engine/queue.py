@@ -141,9 +141,10 @@ class TouchQueue:
             if lane == 0:
                 break
             number = self._next_activity(lane, admitted)
-            wanted = min(count, CHUNK)
+            wanted = min(count, CHUNK) if len(admitted) > 1 else count
             got = self._cut(number, wanted, taken[lane])
-            self._credit[lane] -= got
+            if self._credit[lane] > 0:
+                self._credit[lane] -= got
             count -= got
             if number not in self._lines:
                 admitted.discard(number)
@@ -159,8 +160,9 @@ class TouchQueue:
     def _next_lane(self, admitted: set[int]) -> int:
         """The lane with most credit among those with work; credit is dealt out by weight when it is spent."""
         ready = [lane for lane in WEIGHTS if any(number in admitted for number in self._turn[lane])]
-        if not ready:
-            return 0
+        if len(ready) < 2:  # nobody to share with: nothing is charged
+            self._credit = dict.fromkeys(WEIGHTS, 0)
+            return ready[0] if ready else 0
         while all(self._credit[lane] <= 0 for lane in ready):
             for lane in ready:
                 self._credit[lane] += WEIGHTS[lane] * CHUNK

@@ -234,19 +234,27 @@ async def _fill_in(centre: Centre, checked: list[_Checked]) -> None:
 
 
 async def _reserve(centre: Centre, checked: list[_Checked], now: Moment) -> None:
-    """Reserve contact slots for what is still to be sent."""
+    """Reserve contact slots for what is still to be sent, all touches of one touchpoint and type at once."""
+    groups: dict[tuple[int, str], list[tuple[_Checked, list[int]]]] = {}
     for item in checked:
-        piece, kind = item.piece, item.activity.marketing_type
-        push = piece.touchpoint in catalogue.PUSH
-        if not centre.policy.capped(piece.touchpoint, push, kind):
-            continue
-        rows = [row for row, reason in enumerate(item.against) if not reason]
-        packed = keys.pack_page(
-            piece.planned_day, piece.activity, piece.occurrence, piece.touchpoint, piece.ordinals[rows]
+        kind, touchpoint = item.activity.marketing_type, item.piece.touchpoint
+        if centre.policy.capped(touchpoint, touchpoint in catalogue.PUSH, kind):
+            rows = [row for row, reason in enumerate(item.against) if not reason]
+            groups.setdefault((touchpoint, kind), []).append((item, rows))
+    for (touchpoint, kind), members in groups.items():
+        ordinals = [item.piece.ordinals[rows] for item, rows in members]
+        packed = [
+            keys.pack_page(
+                item.piece.planned_day, item.piece.activity, item.piece.occurrence, touchpoint, column
+            )
+            for (item, _), column in zip(members, ordinals, strict=True)
+        ]
+        asked = Contacts(
+            np.concatenate(packed), np.concatenate(ordinals), touchpoint, touchpoint in catalogue.PUSH, kind
         )
-        asked = Contacts(packed, piece.ordinals[rows], piece.touchpoint, push, kind)
         full = await centre.caps.reserve(asked, centre.policy.caps, keys.day_number(now.day))
-        for row, cap in zip(rows, full.tolist(), strict=True):
+        places = [(item, row) for item, rows in members for row in rows]
+        for (item, row), cap in zip(places, full.tolist(), strict=True):
             if cap:
                 item.against[row] = reasons.CONTACT_CAP
 
