@@ -96,10 +96,10 @@ def best(work: Callable[[], int], rounds: int = 3) -> float:
 
 
 def matcher_of(made: list[Definition], random: np.random.Generator) -> Matcher:
-    """Every definition bound to one of a hundred populations of half of the subscribers."""
+    """Every definition bound to one of a hundred populations of 15 % of the subscribers."""
     populations = Populations()
     for i in range(100):
-        members = random.choice(SUBSCRIBERS, SUBSCRIBERS // 2, replace=False).astype(np.uint32)
+        members = random.choice(SUBSCRIBERS, SUBSCRIBERS * 3 // 20, replace=False).astype(np.uint32)
         populations.add(f"population-{i}", members)
         populations.hold(f"population-{i}")
     matcher = Matcher(ZONE, populations)
