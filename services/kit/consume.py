@@ -296,8 +296,16 @@ class Subscription:
                 root=True,
                 ratio=1.0 if sampled else 0.0,
             )
-        with span:
-            await self._handler(batch)
+        away: errors.Error | None = None
+        with span as recorded:
+            try:
+                await self._handler(batch)
+            except (errors.Unavailable, errors.Exhausted) as problem:
+                # To wait for a neighbour is no failure of the message's trace.
+                recorded.set_attribute(attributes.ERROR_REASON, problem.reason)
+                away = problem
+        if away is not None:
+            raise away
 
     async def _dead(self, msg: Msg, reason: str) -> None:
         """Put the message and why it is there into the dead letters, then end it in its stream."""
