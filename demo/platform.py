@@ -173,6 +173,8 @@ class Platform:
                 process.wait(5)
         self._children.clear()
         self.supervisor.stop()
+        # The clock stands still until somebody goes on with these data.
+        self.set_clock(self.now())
 
     def _adapter(self, name: str, module: str, touchpoints: tuple[str, ...], env: dict[str, str]) -> None:
         own = {

@@ -52,7 +52,7 @@ def fates_of(**true: list[bool]) -> Callable[..., fate.Fates]:
 def signals_of(rows: list[tuple[int, int, int]], source: int = 1) -> Signals:
     """(row, minute, cell) as location signals."""
     n = len(rows)
-    zero = {
+    zero: dict[str, Any] = {
         field.name: np.zeros(n, np.int64)
         for field in dataclasses.fields(Signals)
         if field.name not in ("row", "source", "occurred_at", "tac_cell")
