@@ -29,7 +29,9 @@ class Directory:
 
     def __init__(self, stub: directory_pb2_grpc.DirectoryServiceStub) -> None:
         self._stub = stub
-        self._columns = ColumnReplica(self._fetch, {"subscriber_ids": np.int64, "phones": np.int64})
+        self._columns = ColumnReplica(
+            self._fetch, {"subscriber_ids": np.int64, "phones": np.int64, "counties": np.int32}
+        )
         self._by_phone = (np.zeros(0, np.int64), np.zeros(0, np.int64))
         self._by_id = (np.zeros(0, np.int64), np.zeros(0, np.int64))
 
@@ -62,6 +64,10 @@ class Directory:
             self._columns.column("phones")[ordinal]
         )
 
+    def county(self, ordinal: int) -> int:
+        """Home county of an ordinal, 0 when it is not known."""
+        return int(self._columns.column("counties")[ordinal]) if ordinal < len(self._columns) else 0
+
     def by_phone(self, phone: int) -> int | None:
         """The ordinal that has a number today."""
         return _search(self._by_phone, phone)
@@ -80,14 +86,20 @@ class Directory:
             ordinals = np.frombuffer(chunk.ordinals, "<u4")
             ids = np.frombuffer(chunk.subscriber_ids, "<i8")
             phones = np.frombuffer(chunk.phones, "<i8")
+            counties = np.frombuffer(chunk.counties, "<i4")
             reached = max(reached, chunk.directory_version)
             cuts = np.flatnonzero(np.diff(ordinals.astype(np.int64)) != 1) + 1
             for start, end in zip([0, *cuts.tolist()], [*cuts.tolist(), len(ordinals)], strict=True):
                 if end > start:
-                    columns = {"subscriber_ids": ids[start:end], "phones": phones[start:end]}
+                    columns = {
+                        "subscriber_ids": ids[start:end],
+                        "phones": phones[start:end],
+                        "counties": counties[start:end],
+                    }
                     # Only a whole stream reaches the new version: an interrupted one is read again.
                     yield int(ordinals[start]), columns, version
-        yield len(self._columns), {"subscriber_ids": _none(), "phones": _none()}, reached
+        nothing = {"subscriber_ids": _none(), "phones": _none(), "counties": _none()}
+        yield len(self._columns), nothing, reached
 
 
 def _none() -> NDArray[np.int64]:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from iop.adapter.v1 import adapter_pb2_grpc, decision_pb2_grpc
 from iop.touchpoint.v1 import ledger_pb2_grpc, touchpoint_pb2, touchpoint_pb2_grpc
 
-from services.kit import clock, config, outbox, rpc
+from services.kit import clock, config, errors, outbox, rpc
 from services.kit.app import Service
 from services.kit.bus import Bus
 from services.touchpoint import jobs, messages
@@ -50,6 +50,8 @@ async def start(service: Service) -> None:
     """Start everything in one line; the stops run in reverse."""
     settings = config.load(Settings)
     database = service.database()
+    if not service.runtime.redis_url:
+        raise errors.Precondition("REDIS_URL is not set")
     caps_ = Caps(service.runtime.redis_url, service.runtime.partitions)
     service.on_stop("redis", caps_.close)
     centre = Centre(service, database, caps_, settings.limits())

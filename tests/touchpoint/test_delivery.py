@@ -11,6 +11,7 @@ from iop.touchpoint.v1 import ledger_pb2, ledger_pb2_grpc
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from services.kit import attributes, errors
+from services.kit.actor import Actor
 from tests.touchpoint.conftest import (
     DATA_PLUS,
     EVENT_SMS,
@@ -304,6 +305,25 @@ async def test_numbers_are_masked_by_role(platform: Platform) -> None:
     with pytest.raises(errors.NotFound) as unknown:
         await planner.ExplainTouches(ledger_pb2.ExplainTouchesRequest(phone=1))
     assert unknown.value.reason == "SUBSCRIBER_UNKNOWN"
+
+
+async def test_a_city_sees_its_own_customers_only(platform: Platform) -> None:
+    """Touches of customers outside of the caller's regions stay closed."""
+    await platform.world.launch()
+    await platform.world.page([3])
+    await platform.received(1)
+    explain = ledger_pb2.ExplainTouchesRequest(phone=PHONE + 3)
+    listing = ledger_pb2.ListTouchesRequest(activity_number=7)
+    for region, seen in ((150100, True), (150200, False)):
+        analyst = Actor("user:analyst", "Analyst", frozenset({"analyst"}), (region,))
+        ledger = platform.stub(platform.service, ledger_pb2_grpc.LedgerServiceStub, analyst)
+        assert len((await ledger.ListTouches(listing)).touches) == int(seen)
+        if seen:
+            assert len((await ledger.ExplainTouches(explain)).touches) == 1
+            continue
+        with pytest.raises(errors.Denied) as closed:
+            await ledger.ExplainTouches(explain)
+        assert closed.value.reason == "REGION_OUT_OF_SCOPE"
 
 
 async def test_touches_are_listed_by_pages(platform: Platform) -> None:

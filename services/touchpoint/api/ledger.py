@@ -5,7 +5,7 @@ from typing import Any
 from iop.common.v1 import types_pb2
 from iop.touchpoint.v1 import ledger_pb2, ledger_pb2_grpc
 
-from services.kit import errors, page
+from services.kit import errors, page, rpc
 from services.touchpoint.api.common import ordinal_of, shown_phone
 from services.touchpoint.domain import catalogue, keys, template
 from services.touchpoint.domain.states import COUNTER_OF, OUTCOME_OF, Outcome, State, Step
@@ -46,17 +46,25 @@ class LedgerApi(ledger_pb2_grpc.LedgerServiceServicer):
         found = await self._centre.db.read(lambda tx: history.touch(tx, key))
         if found is None:
             raise errors.NotFound(f"there is no {request.name}")
+        rpc.actor().require_region(self._centre.copies.directory.county(key.ordinal))
         return await self._shown(found)
 
     async def ListTouches(self, request: Any, context: Any) -> Any:
-        """Touches of an activity in the order of their keys."""
+        """Touches of an activity in the order of their keys, without those outside of the caller's regions."""
         size = page.size(request.page_size)
         after = page.read(request.page_token, request)
         self._centre.copies.require()
         rows = await self._centre.db.read(
             lambda tx: history.touches(tx, request.activity_number, request.touchpoint, after, size + 1)
         )
-        answer = ledger_pb2.ListTouchesResponse(touches=[self._plain(row) for row in rows[:size]])
+        actor, directory = rpc.actor(), self._centre.copies.directory
+        answer = ledger_pb2.ListTouchesResponse(
+            touches=[
+                self._plain(row)
+                for row in rows[:size]
+                if actor.may_see_region(directory.county(row.key.ordinal))
+            ]
+        )
         if len(rows) > size:
             answer.next_page_token = page.token(list(rows[size - 1].key), request)
         return answer
@@ -64,6 +72,7 @@ class LedgerApi(ledger_pb2_grpc.LedgerServiceServicer):
     async def ExplainTouches(self, request: Any, context: Any) -> Any:
         """Every decision about a subscriber, newest first."""
         ordinal = ordinal_of(self._centre, phone=request.phone, subscriber_id=request.subscriber_id)
+        rpc.actor().require_region(self._centre.copies.directory.county(ordinal))
         found = await self._centre.db.read(
             lambda tx: history.of_subscriber(tx, ordinal, request.activity_number)
         )
