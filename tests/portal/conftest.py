@@ -12,21 +12,18 @@ import json
 import threading
 from collections.abc import Callable, Coroutine, Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
-from iop.audience.v1 import list_pb2
 from iop.common.v1 import types_pb2
 from iop.evaluation.v1 import report_pb2, report_pb2_grpc
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 
 from iop_adapter import Touchpoint
 from tests.system.harness import FIRST_PHONE, MORNING, Harness, Recorder, running
 
 SUBSCRIBERS = 3000
-BLOCKED = 40
 ORDERS = 25
 PUSH, EVENT = "飞享套餐38元档升档", "爱奇艺联合流量包"
 PRODUCT = "101040040146"
@@ -81,7 +78,6 @@ class World:
 
 
 async def _seed(harness: Harness, recorder: Recorder) -> tuple[str, str]:
-    await harness.suppress(list_pb2.SUPPRESSION_LIST_BLOCK, slice(0, BLOCKED))
     push = await harness.campaign(
         PUSH, code="FX38", spend_below=1000, control_percent=10, instruction="KTFX38",
         touchpoints=[types_pb2.TOUCHPOINT_SMS, types_pb2.TOUCHPOINT_STORE_COUNTER],
@@ -156,30 +152,58 @@ def faults() -> Iterator[list[str]]:
 Visit = Callable[..., Page]
 
 
+@pytest.fixture(scope="session")
+def sessions(browser: Browser, world: World) -> Iterator[Callable[[str], BrowserContext]]:
+    """`sessions("planner")`: a browser session of a user who is signed in, shared by all tests."""
+    made: dict[str, BrowserContext] = {}
+
+    def session(user: str) -> BrowserContext:
+        if user not in made:
+            context = browser.new_context()
+            answer = context.request.post(
+                f"{world.url}/auth/signin",
+                data={"username": user, "password": world.passwords[user]},
+                headers={"Origin": world.url},
+            )
+            assert answer.ok, answer.text()
+            made[user] = context
+        return made[user]
+
+    yield session
+    for context in made.values():
+        context.close()
+
+
 @pytest.fixture
-def visit(browser: Browser, world: World, faults: list[str], tmp_path: Path) -> Iterator[Visit]:
-    """`visit("planner", "/campaigns")`: a page of a fresh browser, signed in where a user is named."""
-    contexts = []
+def visit(
+    browser: Browser, world: World, sessions: Callable[[str], BrowserContext], faults: list[str]
+) -> Iterator[Visit]:
+    """`visit("planner", "/campaigns")`: a page of a user who is signed in; without a user, of nobody.
+
+    A test that signs in or out, or changes the language, asks for `fresh=True`.
+    """
+    open_now: list[Page | BrowserContext] = []
 
     def open_page(
-        user: str = "", path: str = "/", *, language: str = "zh", width: int = 1440, height: int = 900
+        user: str = "", path: str = "/", *, fresh: bool = False, width: int = 1440, height: int = 900
     ) -> Page:
-        context = browser.new_context(viewport={"width": width, "height": height})
-        context.set_default_timeout(30_000)
-        contexts.append(context)
+        if user and not fresh:
+            context = sessions(user)
+        else:
+            state = sessions(user).storage_state() if user else None
+            context = browser.new_context(storage_state=state)
+            open_now.append(context)
         page = context.new_page()
+        open_now.append(page)
+        page.set_default_timeout(30_000)
+        page.set_viewport_size({"width": width, "height": height})
         page.on("pageerror", lambda error: faults.append(str(error)))
-        context.add_init_script(
-            f"if (!localStorage.getItem('iop.language')) localStorage.setItem('iop.language', '{language}')"
-        )
         page.goto(world.url + path)
-        if user:
-            sign_in(page, user, world.passwords[user])
         return page
 
     yield open_page
-    for context in contexts:
-        context.close()
+    for thing in reversed(open_now):
+        thing.close()
 
 
 def sign_in(page: Page, user: str, password: str) -> None:

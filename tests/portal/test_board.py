@@ -6,8 +6,8 @@ import pytest
 from iop.common.v1 import types_pb2
 from playwright.sync_api import expect
 
-from tests.portal.conftest import BLOCKED, ORDERS, PUSH, Visit, World
-from tests.system.harness import MORNING
+from tests.portal.conftest import ORDERS, PUSH, Visit, World
+from tests.system.harness import BLOCKED, MORNING
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(300)]
 

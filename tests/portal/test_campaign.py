@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import uuid
+from datetime import timedelta
 from typing import Any
 
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.portal.conftest import BLOCKED, PUSH, Visit, World
-from tests.system.harness import FIRST_PHONE
+from tests.portal.conftest import PUSH, Visit, World
+from tests.system.harness import BLOCKED, FIRST_PHONE, MORNING
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(300)]
 
@@ -50,7 +51,10 @@ _FILLED: dict[str, Any] = {
     "region": 150000,
     "initiator": "市场部",
     "cycle": "CYCLE_CONTINUOUS",
-    "period": {"startDate": "2026-09-16", "endDate": "2026-10-15"},
+    "period": {
+        "startDate": f"{MORNING:%Y-%m-%d}",
+        "endDate": f"{MORNING + timedelta(days=29):%Y-%m-%d}",
+    },
     "needDimensions": ["value"],
     "lifecycleStages": ["LIFECYCLE_STAGE_MATURITY", "LIFECYCLE_STAGE_LOSS"],
     "brands": ["m_zone"],
@@ -62,7 +66,7 @@ _FILLED: dict[str, Any] = {
 
 def draft(world: World, name: str) -> str:
     """A draft with one activity and an SMS setting in the planner's cart; its id."""
-    period = {"startDate": "2026-09-01", "endDate": "2026-09-30"}
+    period = {"startDate": f"{MORNING:%Y-%m-%d}", "endDate": f"{MORNING + timedelta(days=5):%Y-%m-%d}"}
     made = world.call(
         "planner", "POST", "campaign/v1/campaigns", {"displayName": name, "region": 150000, "period": period}
     )

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 from playwright.sync_api import expect
 
-from tests.portal.conftest import BLOCKED, EVENT, ORDERS, PUSH, SUBSCRIBERS, Visit, World
+from tests.portal.conftest import EVENT, ORDERS, PUSH, SUBSCRIBERS, Visit, World
+from tests.system.harness import BLOCKED
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(300)]
 
