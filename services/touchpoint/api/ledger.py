@@ -50,7 +50,7 @@ class LedgerApi(ledger_pb2_grpc.LedgerServiceServicer):
         return await self._shown(found)
 
     async def ListTouches(self, request: Any, context: Any) -> Any:
-        """Touches of an activity in the order of their keys, without those outside of the caller's regions."""
+        """Touches of an activity in the order of their keys; only those of the caller's regions."""
         size = page.size(request.page_size)
         after = page.read(request.page_token, request)
         self._centre.copies.require()
