@@ -173,7 +173,7 @@ def test_a_change_after_reading_is_not_approved_unseen(visit: Visit, world: Worl
         "planner",
         "PATCH",
         f"campaign/v1/campaigns/{identifier}",
-        {"theme": "改动", "etag": current["etag"]},
+        {key: current[key] for key in ("displayName", "region", "period", "etag")} | {"theme": "改动"},
     )
     world.call("planner", "POST", f"campaign/v1/campaigns/{identifier}:submit", {})
     with page.expect_request(lambda request: request.url.endswith(":approve")) as sent:

@@ -39,6 +39,7 @@ def test_sign_in_shows_who_it_is_and_sign_out_ends_it(visit: Visit, world: World
 def test_a_session_that_ends_leads_back_to_sign_in(visit: Visit):
     """An answer without a session shows the sign-in page and says so (POR-19)."""
     page = visit("planner", "/campaigns", fresh=True)
+    expect(page.get_by_role("heading", level=1)).to_have_text("营销案列表")
     page.context.clear_cookies()
     page.get_by_text("执行中", exact=True).first.click()
     expect(page.get_by_test_id("username")).to_be_visible()
