@@ -135,7 +135,7 @@ export const enWords: typeof zhWords = {
     held: "Held until the window",
     queued: "Queued",
     leased: "Handed to an adapter",
-    provider_accepted: "Taken by the provider",
+    accepted_by_provider: "Taken by the provider",
     accepted: "Accepted",
     returned: "Back to the queue",
     clicked: "Clicked",

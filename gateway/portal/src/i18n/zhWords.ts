@@ -136,7 +136,7 @@ export const zhWords = {
     held: "时段外保留",
     queued: "进入队列",
     leased: "交给接入程序",
-    provider_accepted: "通道受理",
+    accepted_by_provider: "通道受理",
     accepted: "已接受",
     returned: "退回队列",
     clicked: "点击",

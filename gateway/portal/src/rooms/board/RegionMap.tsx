@@ -68,10 +68,14 @@ export function RegionMap({ activities }: { activities?: number[] }) {
 function Leagues({ totals }: { totals: Map<number, number> }) {
   const { language } = useLanguage();
   const option = useMemo(() => {
-    const data = LEAGUES.map((code) => ({ name: String(code), value: totals.get(code) ?? 0 }));
+    const data = LEAGUES.map((code) => {
+      const value = totals.get(code) ?? 0;
+      // Leagues where nobody was reached stay in the background.
+      return { name: String(code), value, label: value > 0 ? {} : { color: "#8794a5" } };
+    });
     const most = Math.max(1, ...data.map((d) => d.value));
-    // Leagues without anybody show their name when the mouse is over them.
-    const text = (code: string, value: number) => (value > 0 ? `${regionName(code, language)}\n${count(value)}` : "");
+    const text = (code: string, value: number) =>
+      value > 0 ? `${regionName(code, language)}\n${count(value)}` : regionName(code, language);
     return {
       tooltip: {
         formatter: (p: { name: string; value: number }) => `${regionName(p.name, language)}<br/><b>${count(p.value)}</b>`,
@@ -90,6 +94,7 @@ function Leagues({ totals }: { totals: Map<number, number> }) {
           selectedMode: false,
           itemStyle: { borderColor: "#fff", borderWidth: 1.2 },
           emphasis: { itemStyle: { areaColor: "#f2c879" }, label: { show: true } },
+          labelLayout: { hideOverlap: true },
           label: {
             show: true,
             fontSize: 10,
