@@ -38,10 +38,12 @@ class Runner:
         self._platform, self._world, self._console, self._begun = platform, world, console, begun
         self._phases: dict[str, float] = {}
         self._mark = begun
+        self._stay = False
         self.checks: list[Check] = []
 
     async def all(self, *, stay: bool, keeping: bool) -> bool:
         """True when every check holds; with `stay` it returns only when it is interrupted."""
+        self._stay = stay
         self._phase("servers and services")
         self._welcome()
         try:
@@ -226,7 +228,7 @@ class Runner:
             style="red" if bad else "green",
             soft_wrap=True,
         )
-        await links(self._console, self._platform, door, self._world, target, planned)
+        await links(self._console, self._platform, door, self._world, target, planned, stay=self._stay)
 
     def _progress(self) -> Progress:
         return Progress(

@@ -5,12 +5,12 @@ from __future__ import annotations
 from rich.console import Console
 from rich.table import Table
 
-from demo.checks import rendered
 from demo.door import Door, Refused
 from demo.planning import Planned
 from demo.platform import Platform
 from demo.recompute.expected import Expected
 from demo.results import Results
+from demo.simulators import log
 from demo.world import World
 
 OUTCOMES = {
@@ -59,11 +59,12 @@ async def links(
     world: World,
     expected: Expected,
     planned: dict[str, Planned],
+    *,
+    stay: bool,
 ) -> None:
     """A funnel, a trace, one "why not" and one SMS as it was received."""
     first = planned["CMP-21"]
-    line = expected.lines["CMP-21", "sms"]
-    console.print("To try:", style="bold")
+    console.print("To try:" if stay else "To try (`make run` keeps the portal up):", style="bold")
     console.print(f"  a funnel  {platform.url}/campaigns/{first.case.id}", soft_wrap=True)
     console.print(f"  a trace   {platform.url}/traces/{first.trace_id}", soft_wrap=True)
     capped = next(
@@ -88,11 +89,17 @@ async def links(
         except Refused as problem:
             reason = str(problem)
         console.print(
-            f"  why not   {platform.url}/why?phone={phone}: {case} by {touchpoint} was not sent: {reason}",
+            f"  why not   {platform.url}/campaigns/{planned[case].case.id}?tab=why number {phone}: "
+            f"{touchpoint} was not sent: {reason}",
             soft_wrap=True,
         )
-    if line.taken:
-        row = min(line.taken)
-        console.print(
-            f"  an SMS    to {world.people.phone[row]}: {rendered(world, line.words, row)}", soft_wrap=True
-        )
+    received = next(
+        (
+            entry
+            for entry in log.read(platform.logs / "sms.jsonl")
+            if entry["kind"] == "message" and entry["code"] == first.case.code
+        ),
+        None,
+    )
+    if received is not None:
+        console.print(f"  an SMS    to {received['phone']}: {received['text']}", soft_wrap=True)
