@@ -27,6 +27,12 @@ pytest_plugins = [
     if path.stem != "__init__"
 ]
 
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The portal's tests come last: Playwright keeps an event loop in the main thread from then on."""
+    items.sort(key=lambda item: "tests/portal/" in item.nodeid)
+
+
 SERVICES = ("audience", "event", "campaign", "touchpoint", "evaluation", "campus", "gateway")
 _numbers = itertools.count(1)
 

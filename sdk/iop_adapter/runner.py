@@ -64,6 +64,7 @@ class Runner:
         self._recalled: set[str] = set()
         self._bucket = _Bucket(adapter.capabilities.rate)
         self._stopping = asyncio.Event()
+        self.opened = asyncio.Event()  # set once the platform has given a session
 
     async def run(self) -> None:
         """Works until `stop` is called, then finishes what is in hand."""
@@ -105,6 +106,7 @@ class Runner:
             self._session, self._lease_seconds = await self._connection.open(
                 self._name, self._adapter.capabilities
             )
+            self.opened.set()
             log.info(
                 "session open: %s serves %s",
                 self._name,

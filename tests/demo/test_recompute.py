@@ -221,14 +221,15 @@ def test_an_event_is_not_sent_after_its_time(monkeypatch: pytest.MonkeyPatch) ->
     """Too old on arrival, or held after the window closed until its time is over: expired."""
     monkeypatch.setattr(fate, "push", fates_of())
     day, (case,) = contacts(world_of(3), "CMP-41")
+    life = case.time_to_live_s // 60
     day.clock(600)
-    day.matched(case, np.array([0, 1]), np.array([micros(570), micros(571)]))
+    day.matched(case, np.array([0, 1]), np.array([micros(600 - life), micros(601 - life)]))
     line = day.lines["CMP-41", "event_sms"]
     assert line.states() == {"expired": 1, "delivered": 1}
     day.clock(1080)
     day.matched(case, np.array([2]), np.array([micros(1070)]))
     assert line.states()["held"] == 1
-    day.clock(1110)
+    day.clock(1070 + life)
     assert line.states() == {"expired": 2, "delivered": 1}
 
 

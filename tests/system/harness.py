@@ -397,6 +397,8 @@ class Harness:
         endpoint = Endpoint(self.platform.addresses["touchpoint"], token)
         runner = Runner(name, recorder, endpoint, self._folder / f"{name}.db")
         task = asyncio.create_task(runner.run())
+        # Without a session what is queued counts as at rest: nobody could send it.
+        await asyncio.wait_for(runner.opened.wait(), 30)
         try:
             yield recorder
         finally:
