@@ -335,7 +335,8 @@ class Harness:
             now: Any = None
             with contextlib.suppress(errors.Unavailable):
                 statuses = await self.statuses()
-                if all(s.idle for s in statuses) and not any(r.pending for r in recorders):
+                busy = any(r.pending for r in recorders) or (recorders and await self._with_adapters())
+                if all(s.idle for s in statuses) and not busy:
                     now = [(s.handled, s.published) for s in statuses]
                     if now == before:
                         return
@@ -343,6 +344,12 @@ class Harness:
             if time.monotonic() > end:
                 raise AssertionError(f"the platform does not come to rest: {await self._busy()}")
             await asyncio.sleep(0.2)
+
+    async def _with_adapters(self) -> bool:
+        """Whether touches wait for an adapter: one that is just coming back has no session yet."""
+        ledger = self.stub("touchpoint", ledger_pb2_grpc.LedgerServiceStub)
+        answer = await ledger.ListTouchCounters(ledger_pb2.ListTouchCountersRequest())
+        return any(row.queued or row.leased for row in answer.counters)
 
     async def _busy(self) -> str:
         try:
